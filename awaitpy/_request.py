@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 from urllib.parse import parse_qsl
 
 import attrs
@@ -55,6 +55,15 @@ class Verifier(Protocol):
     ) -> str | None:
         """The id of the delivery, if it has one; raises `SignatureRefused`."""
         ...
+
+
+class RequestOptions(TypedDict, total=False):
+    """The settings that an adapter hands on to `HookRequest.of`, where they are described."""
+
+    received_at: datetime | None
+    delivery_id: str | None
+    keep_headers: Iterable[str]
+    signed_by: Verifier | None
 
 
 class MalformedBody(HookError):
