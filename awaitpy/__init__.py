@@ -1,0 +1,133 @@
+"""Durable workflows as values: run, suspend at a hook, resume days later in another process."""
+
+from __future__ import annotations
+
+from awaitpy._catching import catching
+from awaitpy._hooks import (
+    Hook,
+    Won,
+    create_hook,
+    first_of,
+    get_pending_hooks,
+    has_pending_hook,
+    inject_hook,
+    is_pending_hook,
+    next_wakeup,
+    pending_hook,
+)
+from awaitpy._runner import Outcome, Runner, resume, run
+from awaitpy._state import PendingRecord, ResumeState, append_entries, forget, rewind
+from awaitpy._step import Refusal
+from awaitpy._wire import Entry
+from awaitpy._workflow import workflow
+from awaitpy.errors import (
+    AwaitpyError,
+    DuplicateStepKey,
+    HookAlreadyResolved,
+    HookError,
+    HookExpired,
+    HookRejected,
+    HookTimeout,
+    InvalidPayload,
+    JournalError,
+    MethodNotAllowed,
+    PayloadMisfit,
+    PendingHook,
+    RunError,
+    RunFinished,
+    StateError,
+    StepMisuse,
+    SuspensionSwallowed,
+    UnexpectedError,
+    UnknownHook,
+    UnknownStep,
+    UnreadableEntry,
+    VersionMismatch,
+    WorkflowDrift,
+    WorkflowMismatch,
+)
+from awaitpy.events import Event
+from awaitpy.result import Err, Ok, Result, is_err, is_ok
+from awaitpy.typing import Step
+
+__all__ = [
+    "AwaitpyError",
+    "DuplicateStepKey",
+    "Entry",
+    "Err",
+    "Event",
+    "Hook",
+    "HookAlreadyResolved",
+    "HookAnswer",
+    "HookError",
+    "HookExpired",
+    "HookRejected",
+    "HookRequest",
+    "HookTimeout",
+    "InvalidPayload",
+    "JournalError",
+    "MalformedBody",
+    "MethodNotAllowed",
+    "Ok",
+    "Outcome",
+    "PayloadMisfit",
+    "PendingHook",
+    "PendingRecord",
+    "Refusal",
+    "Result",
+    "ResumeState",
+    "RunError",
+    "RunFinished",
+    "Runner",
+    "SignatureRefused",
+    "StateError",
+    "Step",
+    "StepMisuse",
+    "SuspensionSwallowed",
+    "UnexpectedError",
+    "UnknownHook",
+    "UnknownStep",
+    "UnreadableEntry",
+    "VersionMismatch",
+    "Won",
+    "WorkflowDrift",
+    "WorkflowMismatch",
+    "answer",
+    "append_entries",
+    "catching",
+    "create_hook",
+    "first_of",
+    "forget",
+    "get_pending_hooks",
+    "has_pending_hook",
+    "inject_hook",
+    "is_err",
+    "is_ok",
+    "is_pending_hook",
+    "make_converter",
+    "next_wakeup",
+    "pending_hook",
+    "resume",
+    "rewind",
+    "run",
+    "workflow",
+]
+
+
+# What most programs never need and would make every start slower: imported when first asked for.
+_LATER = {
+    "HookAnswer": "awaitpy._http",
+    "HookRequest": "awaitpy._request",
+    "MalformedBody": "awaitpy._request",
+    "SignatureRefused": "awaitpy.webhooks",
+    "answer": "awaitpy._http",
+    "make_converter": "awaitpy._converter",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'awaitpy' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(_LATER[name]), name)

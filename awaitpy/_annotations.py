@@ -1,0 +1,152 @@
+"""What the code says of types: the annotation of a function, resolved and taken apart."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Awaitable, Coroutine
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+from awaitpy.result import Err, Ok
+
+MISSING: Final[Any] = inspect.Signature.empty
+_AWAITABLE: Final = frozenset({Awaitable, Coroutine})
+_UNION: Final = frozenset({Union, types.UnionType})
+
+
+def underlying(fn: Any) -> Any:
+    """Give the function behind partials, bound methods and callable objects."""
+    while isinstance(fn, functools.partial):
+        fn = typing.cast("Any", fn.func)
+    if inspect.ismethod(fn):
+        return fn.__func__
+    if inspect.isfunction(fn) or isinstance(fn, type):
+        return fn
+    return getattr(type(fn), "__call__", fn)
+
+
+def resolve(annotation: Any, function: Any) -> Any:
+    """Evaluate a string annotation where `function` was defined, its closure included.
+
+    Raises NameError when a name isn't to be found there.
+    """
+    home = inspect.unwrap(function)
+    names = {**_type_parameters(home), **_closure(home)}
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    scope = getattr(home, "__globals__", {})
+    return typing.get_type_hints(holder, scope, names, include_extras=True)["it"]
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    cells = getattr(function, "__closure__", None) or ()
+    names = function.__code__.co_freevars if cells else ()
+    return {
+        name: cell.cell_contents for name, cell in zip(names, cells, strict=False) if _filled(cell)
+    }
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  an empty cell raises when it is read
+    except ValueError:
+        return False
+    return True
+
+
+def _type_parameters(function: Any) -> dict[str, Any]:
+    return {p.__name__: p for p in getattr(function, "__type_params__", ())}
+
+
+def returned(fn: Any) -> Any:
+    """Give what `fn` is annotated to return, awaited; MISSING without annotation. Raises NameError."""
+    function = underlying(fn)
+    if isinstance(function, type):
+        return function
+    annotation = getattr(function, "__annotations__", {}).get("return", MISSING)
+    if annotation is MISSING:
+        return MISSING
+    return awaited(resolve(annotation, function))
+
+
+def awaited(tp: Any) -> Any:
+    """Give T of Awaitable[T] and Coroutine[Any, Any, T]; any other type as it is."""
+    origin = get_origin(tp)
+    if origin in _AWAITABLE:
+        return get_args(tp)[-1]
+    return tp
+
+
+def bare(tp: Any) -> Any:
+    """Take off what a reader sees and a value doesn't have: Annotated, NewType, type aliases."""
+    while True:
+        if get_origin(tp) is Annotated:
+            tp = get_args(tp)[0]
+        elif isinstance(tp, typing.NewType):
+            tp = tp.__supertype__
+        elif (alias := getattr(tp, "__value__", None)) is not None and _is_alias(tp):
+            tp = alias
+        else:
+            return tp
+
+
+def _is_alias(tp: Any) -> bool:
+    return type(tp).__name__ == "TypeAliasType"
+
+
+def members(tp: Any) -> tuple[Any, ...]:
+    """Give the members of a union; of any other type, itself."""
+    tp = bare(tp)
+    if get_origin(tp) in _UNION:
+        return tuple(m for arg in get_args(tp) for m in members(arg))
+    return (tp,)
+
+
+def split(tp: Any) -> tuple[Any, Any]:
+    """Take `Result[T, E]` apart into T and E; MISSING for the half that isn't named."""
+    oks: list[Any] = []
+    errs: list[Any] = []
+    for member in members(tp):
+        origin = get_origin(member) or member
+        if origin is Err:
+            errs.append(get_args(member)[0] if get_args(member) else Any)
+        elif origin is Ok:
+            oks.append(get_args(member)[0] if get_args(member) else Any)
+        else:
+            oks.append(member)
+    return _joined(oks), _joined(errs)
+
+
+def _joined(types_: list[Any]) -> Any:
+    return Union[tuple(types_)] if types_ else MISSING
+
+
+def mentions(tp: Any, wanted: type) -> bool:
+    """Whether a type names a class anywhere in it."""
+    return tp is wanted or any(mentions(arg, wanted) for arg in get_args(tp))
+
+
+def class_of(tp: Any) -> Any:
+    """Give the class of a type: `Box` of `Box[int]`."""
+    tp = bare(tp)
+    return get_origin(tp) or tp
+
+
+def tags(tp: Any) -> dict[str, Any]:
+    """Give the members of a union by the tag that is journaled for each: the name of its class."""
+    parts = members(tp)
+    names = [_class_name(part) for part in parts]
+    return {
+        name if names.count(name) == 1 else f"{class_of(part).__module__}.{name}": part
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def _class_name(tp: Any) -> str:
+    return getattr(class_of(tp), "__qualname__", str(tp))
+
+
+def tag_of(value: Any, named: dict[str, Any]) -> str | None:
+    """Give the tag of the member whose class is exactly that of the value."""
+    return next((tag for tag, member in named.items() if class_of(member) is type(value)), None)

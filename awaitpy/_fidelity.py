@@ -1,0 +1,163 @@
+"""Whether a value came back as it was: equal, and of the same type, at every depth.
+
+`==` alone forgives too much: `1 == True == 1.0`, `-0.0 == 0.0`, a datetime equals itself in another
+zone. `difference` is the exact judge, used where `_check` has no cheaper answer and to say where in a
+value the trouble is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
+_KEYS: Final = frozenset({str, int})
+
+
+def plain(value: Any, scalars: frozenset[type] = SCALARS, keys: frozenset[type] = _KEYS) -> bool:
+    """Whether a value survives without any type: scalars, lists, dicts with str or int keys."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) not in keys or (type(item) not in scalars and not plain(item)):
+                return False
+        return True
+    if kind is list:
+        for item in value:
+            if type(item) not in scalars and not plain(item):
+                return False
+        return True
+    return kind in scalars
+
+
+def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:
+    """Give the first place where a value did not come back exactly, and what is wrong there."""
+    if type(was) is not type(back):
+        return path, f"{_named(was)} would come back as {_named(back)}"
+    if isinstance(was, dict):
+        return _mapping_difference(was, back, path)
+    if isinstance(was, (list, tuple)):
+        if len(was) != len(back):
+            return path, f"{_named(was)} would come back with another length"
+        return _first(
+            difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(was, back, strict=True))
+        )
+    if isinstance(was, (set, frozenset)):
+        return _set_difference(was, back, path)
+    fields = fields_of(type(was))
+    if fields is not None:
+        return _first(
+            difference(getattr(was, f, None), getattr(back, f, None), f"{path}.{f}") for f in fields
+        )
+    return None if _leaf_same(was, back) else (path, f"{_named(was)} would come back changed")
+
+
+def _first(differences: Iterator[tuple[str, str] | None]) -> tuple[str, str] | None:
+    return next((found for found in differences if found is not None), None)
+
+
+def _mapping_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
+    if len(was) != len(back):
+        return path, f"{_named(was)} would come back with other keys"
+    for key, other in zip(was, back, strict=True):
+        if (found := difference(key, other, f"{path}[key {key!r:.40}]")) is not None:
+            return found
+    return _first(difference(was[key], back[key], f"{path}[{key!r:.40}]") for key in was)
+
+
+def _set_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
+    theirs = {item: item for item in back}
+    if len(was) != len(back) or any(item not in theirs for item in was):
+        return path, f"{_named(was)} would come back with other members"
+    return _first(difference(item, theirs[item], f"{path}{{}}") for item in was)
+
+
+def _leaf_same(was: Any, back: Any) -> bool:
+    if isinstance(was, float):
+        return (was == back and math.copysign(1, was) == math.copysign(1, back)) or (
+            was != was and back != back
+        )
+    if isinstance(was, complex):
+        return _leaf_same(was.real, back.real) and _leaf_same(was.imag, back.imag)
+    if isinstance(was, Decimal):
+        return was.as_tuple() == back.as_tuple()
+    if isinstance(was, (datetime, time)):
+        return _moment(was) == _moment(back)
+    return bool(was == back)
+
+
+def _moment(value: datetime | time) -> tuple[Any, ...]:
+    return value.isoformat(), value.fold, type(value.tzinfo), value.tzinfo, value.tzname()
+
+
+def fields_of(cls: type) -> tuple[str, ...] | None:
+    """Give the field names of an attrs class, dataclass or Struct; None for any other."""
+    if hasattr(cls, "__struct_fields__"):
+        return tuple(cls.__struct_fields__)
+    if attrs.has(cls):
+        return tuple(a.name for a in attrs.fields(cls))
+    if dataclasses.is_dataclass(cls):
+        return tuple(f.name for f in dataclasses.fields(cls))
+    return None
+
+
+def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | None:
+    """Find the first place in an untyped value that would not survive, and say why."""
+    if depth > _DEPTH:
+        return path, "the value contains itself or is nested too deep"
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) not in _KEYS:
+                return (
+                    f"{path}[key {key!r:.40}]",
+                    f"a key is {_named(key)}, and only str and int survive",
+                )
+            if (found := offender(item, f"{path}[{key!r:.40}]", depth + 1)) is not None:
+                return found
+        return None
+    if type(value) is list:
+        return _first(offender(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
+    return (
+        None if type(value) in SCALARS else (path, f"{_named(value)} needs a type to be restored")
+    )
+
+
+_DEPTH: Final = 200
+
+
+def _named(value: Any) -> str:
+    if value is None:
+        return "None"
+    name = type(value).__qualname__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def unsupported(value: Any, name: str, path: str = "$", depth: int = 0) -> str:
+    """Find the place of the first object whose type has this name, for a message."""
+    if depth > _DEPTH or type(value).__name__ == name:
+        return path
+    parts: Iterator[tuple[str, Any]] = iter(())
+    fields = fields_of(type(value))
+    if isinstance(value, dict):
+        parts = ((f"{path}[{key!r:.40}]", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = ((f"{path}[{i}]", item) for i, item in enumerate(value))
+    elif fields is not None:
+        parts = ((f"{path}.{f}", getattr(value, f, None)) for f in fields)
+    return next(
+        (found for p, item in parts if (found := unsupported(item, name, p, depth + 1)) != "$"), "$"
+    )
+
+
+def struct(tp: Any) -> bool:
+    """Whether a type is a msgspec Struct class."""
+    return isinstance(tp, type) and issubclass(tp, msgspec.Struct)

@@ -1,0 +1,250 @@
+"""Hooks: the places where a run waits for the outside world, and how a value gets there."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
+
+import attrs
+import msgspec
+
+from awaitpy import _wire
+from awaitpy._incoming import as_delivery, check_payload, equal
+from awaitpy._state import ResumeState, changed
+from awaitpy._wait import Wait
+from awaitpy._wire import Delivery, OpenHook
+from awaitpy.errors import (
+    HookAlreadyResolved,
+    HookExpired,
+    MethodNotAllowed,
+    PendingHook,
+    RunFinished,
+    UnknownHook,
+)
+from awaitpy.result import Err, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from typing_extensions import TypeIs
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Moment = Union[datetime, float, int]
+
+
+@attrs.frozen
+class Hook:
+    """A place to wait: give `hook_id` away (in a callback URL), wait under `step_key`."""
+
+    hook_id: str
+    step_key: str
+    many: bool = False
+
+
+@attrs.frozen
+class Won(Generic[T_co]):
+    """The first of several hooks that was answered, and its payload."""
+
+    hook_id: str
+    value: T_co
+
+
+def create_hook(*, many: bool = False, new_id: Callable[[], str] | None = None) -> Hook:
+    """Give a new hook with an unguessable id (128 random bits, unless `new_id` makes it).
+
+    In a workflow call it by a step, so that the id is the same on every re-run. With `many` the hook
+    takes any number of deliveries, and each wait on it the next one.
+    """
+    hook_id = os.urandom(16).hex() if new_id is None else new_id()
+    return Hook(hook_id, f"hook:{hook_id}", many)
+
+
+def pending_hook(
+    hook_id: str,
+    payload: Callable[..., T] | Any = Any,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    timeout: timedelta | float | None = None,
+    accept: Callable[[Any], Result[Any, Any]] | None = None,
+    methods: Sequence[str] | None = None,
+    many: bool = False,
+) -> Result[T, PendingHook]:
+    """Wait for hook `hook_id`: the step that returns this suspends the run until a value is there.
+
+    `payload` is the type to restore (attrs, dataclass, Struct, TypedDict, union, ...) or a function
+    that decodes plain data. `timeout` (timedelta or seconds) becomes an absolute deadline at the
+    first wait. `accept` judges the payload: on `Err(reason)` or `Err(Refusal(...))` the delivery is
+    not consumed and the run ends with `HookRejected`. `methods` are the HTTP methods it takes.
+    """
+    wait = Wait(
+        payload=payload,
+        timeout=seconds(timeout),
+        accept=accept,
+        methods=None if methods is None else tuple(m.upper() for m in methods),
+        many=many,
+    )
+    return Err(PendingHook(hook_id, metadata=metadata, wait=wait))
+
+
+def seconds(timeout: timedelta | float | None) -> timedelta | None:
+    """Read a timeout: a timedelta, or seconds."""
+    if timeout is None or isinstance(timeout, timedelta):
+        return timeout
+    return timedelta(seconds=timeout)
+
+
+def first_of(*waits: Result[T, PendingHook]) -> Result[Won[T], PendingHook]:
+    """Wait for the first of several hooks: `step("reply", first_of, pending_hook(a), pending_hook(b))`.
+
+    Gives `Won(hook_id, value)`. The winner is journaled; the others are closed, and a later delivery
+    to them is `HookAlreadyResolved`.
+    """
+    pending = tuple(wait.error for wait in waits if isinstance(wait, Err))
+    if not pending:
+        raise ValueError("first_of needs at least one pending_hook(...) to wait for.")
+    return Err(attrs.evolve(pending[0], wait=Wait(race=pending)))
+
+
+def moment(now: Moment | None) -> datetime:
+    """Read a time: an aware datetime or epoch seconds; the system's clock for None."""
+    if now is None:
+        return datetime.now(UTC)
+    if isinstance(now, datetime):
+        if now.tzinfo is None:
+            raise ValueError(
+                "A time needs a zone: give datetime.now(timezone.utc), not a naive one."
+            )
+        return now.astimezone(UTC)
+    return datetime.fromtimestamp(now, UTC)
+
+
+def inject_hook(
+    state: ResumeState,
+    hook_id: str,
+    value: Any,
+    *,
+    payload: Any = None,
+    delivery_id: str | None = None,
+    now: Moment | None = None,
+    method: str | None = None,
+) -> ResumeState:
+    """Give the state in which hook `hook_id` has `value`; resume that one.
+
+    Pure: `state` is not changed. `payload` is the type to check the value against there and then. The
+    same delivery again (same `delivery_id`, or without one an equal value) gives an equal state.
+    Raises `UnknownHook`, `MethodNotAllowed`, `InvalidPayload`, `HookAlreadyResolved`, `HookExpired`
+    or `RunFinished`.
+    """
+    raw = as_delivery(hook_id, value)
+    hook = state.hooks.get(hook_id)
+    if hook is None:
+        return _late(state, hook_id, raw, delivery_id)
+    if _repeated(hook, raw, delivery_id):
+        return state
+    at = moment(now)
+    _refuse(state, hook, at, method)
+    if payload is not None:
+        check_payload(hook_id, raw, payload)
+    delivered = Delivery(raw, at, delivery_id)
+    updated = msgspec.structs.replace(hook, deliveries=(*hook.deliveries, delivered))
+    return changed(state, hooks={**state.hooks, hook_id: updated})
+
+
+def _repeated(hook: OpenHook, raw: msgspec.Raw, delivery_id: str | None) -> bool:
+    if delivery_id is not None and delivery_id in hook.taken:
+        return True
+    if hook.many and delivery_id is None:
+        return False
+    return any(_same(raw, delivery_id, d.value, d.delivery_id) for d in hook.deliveries)
+
+
+def _same(raw: msgspec.Raw, given: str | None, had: msgspec.Raw, had_id: str | None) -> bool:
+    if given is not None and had_id is not None:
+        return given == had_id
+    return equal(raw, had)
+
+
+def _refuse(state: ResumeState, hook: OpenHook, at: datetime, method: str | None) -> None:
+    if state.end is not None:
+        raise RunFinished(hook.hook_id, state.run_id, state.status)
+    if method is not None and hook.methods is not None and method.upper() not in hook.methods:
+        raise MethodNotAllowed(hook.hook_id, method.upper(), hook.methods)
+    if hook.deliveries and not hook.many:
+        raise HookAlreadyResolved(hook.hook_id)
+    for other in hook.race:
+        rival = state.hooks.get(other)
+        if rival is not None and rival.deliveries:
+            raise HookAlreadyResolved(
+                hook.hook_id, "lost to another hook, whose answer came first and"
+            )
+    if hook.deadline is not None and at >= hook.deadline:
+        raise HookExpired(hook.hook_id, hook.deadline)
+
+
+def _late(
+    state: ResumeState, hook_id: str, raw: msgspec.Raw, delivery_id: str | None
+) -> ResumeState:
+    """Answer a delivery to a hook that is not open: the same again, another, or none of ours."""
+    if hook_id not in state.closed:
+        raise UnknownHook(hook_id, state.run_id)
+    why, key = state.closed[hook_id]
+    if why == "expired":
+        raise HookExpired(hook_id)
+    if why == "lost":
+        raise HookAlreadyResolved(hook_id, "lost to another hook, whose answer came first and")
+    entry = state.entries.get(key)
+    if entry is not None and _same(raw, delivery_id, entry.payload, entry.delivery_id):
+        return state
+    raise HookAlreadyResolved(hook_id)
+
+
+def _waits(hook: OpenHook, state: ResumeState) -> bool:
+    return hook.step_key is not None and not hook.deliveries and not _rival_answered(hook, state)
+
+
+def _rival_answered(hook: OpenHook, state: ResumeState) -> bool:
+    rivals = (state.hooks.get(other) for other in hook.race)
+    return any(rival is not None and rival.deliveries for rival in rivals)
+
+
+def get_pending_hooks(state: ResumeState) -> list[str]:
+    """Give the ids of the hooks that the run waits for, in the order in which it came to wait."""
+    return [hook.hook_id for hook in state.hooks.values() if _waits(hook, state)]
+
+
+def has_pending_hook(state: ResumeState, hook_id: str) -> bool:
+    """Whether the run waits for this hook."""
+    hook = state.hooks.get(hook_id)
+    return hook is not None and _waits(hook, state)
+
+
+def is_pending_hook(error: object) -> TypeIs[PendingHook]:
+    """Whether an error says that the run is suspended at a hook."""
+    return isinstance(error, PendingHook)
+
+
+def next_wakeup(state: ResumeState) -> datetime | None:
+    """Give the time (aware, UTC) at which the state next needs a `resume`: at once if a delivery
+    waits to be taken, else at the first deadline, else never (None).
+    """
+    if state.end is not None:
+        return None
+    waiting = [hook for hook in state.hooks.values() if hook.step_key is not None]
+    ready = [hook.deliveries[0].at for hook in waiting if hook.deliveries]
+    due = [hook.deadline for hook in waiting if hook.deadline is not None and not hook.deliveries]
+    return min(ready or due, default=None)
+
+
+def created(hook: Hook) -> tuple[int, bytes]:
+    """Encode a hook for the journal."""
+    return _wire.PLAIN, _wire.encode(hook)
+
+
+_DECODER = msgspec.msgpack.Decoder(Hook).decode
+
+
+def restored(payload: msgspec.Raw) -> Hook:
+    """Read a hook from the journal."""
+    return _DECODER(payload)

@@ -1,0 +1,126 @@
+"""Values from outside: turned to bytes when they are injected, decoded when a wait takes them.
+
+They are not held to the exactness of the journal: fresh and replayed wait both decode the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from awaitpy import _fidelity
+from awaitpy import _payload as payloads
+from awaitpy._wire import NATIVE, encode
+from awaitpy.errors import InvalidPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_codecs: Final = payloads.Codecs()
+_decode_any: Final = msgspec.msgpack.Decoder().decode
+# A quoted value in a message of msgspec is a piece of the body: it must not reach logs or callers.
+_QUOTED: Final = re.compile(r"""(['"]).*\1|`[^`]*` not allowed""", re.DOTALL)
+
+
+def as_delivery(hook_id: str, value: Any) -> msgspec.Raw:
+    """Encode an injected value: plain data, or an object of a class that MessagePack carries."""
+    try:
+        if _fidelity.plain(value):
+            return msgspec.Raw(encode(value))
+        form, data = _codecs.of_type(_class_of(value)).encode(value)
+    except payloads.Misfit as misfit:
+        raise InvalidPayload(hook_id, misfit.path, misfit.problem) from None
+    except (OverflowError, UnicodeError, RecursionError):
+        raise InvalidPayload(hook_id, "$", "the value can't be held by MessagePack") from None
+    if form > NATIVE:
+        raise InvalidPayload(
+            hook_id, "$", f"a {type(value).__name__} needs a converter: inject plain data"
+        )
+    return msgspec.Raw(data)
+
+
+def _class_of(value: Any) -> Any:
+    return Any if isinstance(value, (dict, list, tuple, set, frozenset)) else type(value)
+
+
+def check_payload(hook_id: str, raw: msgspec.Raw, payload: Any) -> None:
+    """Raise `InvalidPayload` unless the bytes fit the type."""
+    try:
+        decode_payload(raw, payload, _codecs)
+    except payloads.Misfit as misfit:
+        raise InvalidPayload(hook_id, misfit.path, misfit.problem) from None
+
+
+def decode_payload(raw: msgspec.Raw, payload: Any, codecs: payloads.Codecs) -> Any:
+    """Give the value of a delivery as the wait wants it. Raises `Misfit`, never quoting the body."""
+    if payload is Any or payload is object:
+        return _decode_any(raw)
+    try:
+        return _reader(payload, codecs)(raw)
+    except Exception as error:  # a user's decoder or class may raise anything
+        raise _discreet(error) from None
+
+
+def _reader(payload: Any, codecs: payloads.Codecs) -> Callable[[Any], Any]:
+    validate = getattr(payload, "model_validate", None) if isinstance(payload, type) else None
+    decoder = validate or (payload if _is_decoder(payload) else None)
+    if decoder is not None:
+        return lambda raw: decoder(_decode_any(raw))
+    codec = codecs.of_type(payload)
+    if codec.native:
+        return lambda raw: codec.decode(raw, NATIVE)
+    from awaitpy._converter import read_foreign  # noqa: PLC0415  cattrs: see Codecs.converter
+
+    return lambda raw: read_foreign(codecs.converter, _decode_any(raw), payload)
+
+
+def _is_decoder(payload: Any) -> bool:
+    """Whether `payload` is a function to call, not a type to restore."""
+    return (
+        callable(payload) and not isinstance(payload, type) and not hasattr(payload, "__origin__")
+    )
+
+
+def _discreet(error: Exception) -> payloads.Misfit:
+    """Say where and what kind of trouble, without the words of the body."""
+    details = getattr(error, "errors", None)
+    if callable(details):
+        return _from_details(error, details)
+    if isinstance(error, (msgspec.MsgspecError, payloads.Misfit)):
+        misfit = payloads.misfit_of(error)
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, TypeError)) and not isinstance(
+            cause, msgspec.MsgspecError
+        ):
+            return payloads.Misfit(misfit.path, "the class refused the value")
+        return payloads.Misfit(misfit.path, _QUOTED.sub("value", misfit.problem))
+    return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
+
+
+def _from_details(error: Exception, details: Callable[[], Any]) -> payloads.Misfit:
+    """Read the place and the kind of trouble of a pydantic error."""
+    try:
+        first = cast("dict[str, Any]", details()[0])
+        path = "$" + "".join(f".{part}" for part in first["loc"])
+        return payloads.Misfit(path, f"the value is refused ({first['type']})")
+    except (TypeError, KeyError, IndexError):
+        return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
+
+
+def equal(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Whether two deliveries carry the same value, whatever the order of their keys."""
+    if bytes(one) == bytes(other):
+        return True
+    a, b = _decode_any(one), _decode_any(other)
+    return a == b and _fidelity.difference(_sorted(a), _sorted(b)) is None
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {k: _sorted(v) for k, v in sorted(items, key=lambda pair: repr(pair[0]))}
+    if isinstance(value, list):
+        return [_sorted(item) for item in cast("list[Any]", value)]
+    return value

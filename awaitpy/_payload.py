@@ -1,0 +1,267 @@
+"""Typed payloads: from a value to bytes when a step completes, and back when a replay asks.
+
+A codec belongs to a type that the code names. Its fast way is one generated check and msgspec; a value
+that fails the check goes the slow way, where only a round trip that gives back the very same value
+is taken. What fails that too is refused with a `JournalError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from awaitpy import _annotations as annotations
+from awaitpy import _check, _fidelity
+from awaitpy._annotations import MISSING
+from awaitpy._wire import CONVERTED, NATIVE, PLAIN, TAGGED, encode
+from awaitpy.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cattrs import Converter
+
+Raw = msgspec.Raw
+_decode_any: Final = msgspec.msgpack.Decoder().decode
+_FAILURES: Final = (
+    msgspec.MsgspecError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    AttributeError,
+)
+
+
+class Misfit(Exception):
+    """Where a value can't be carried, and why."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+
+class Codec:
+    """Bytes of one type. `check` says whether the fast way, `encode` of the value itself, is exact."""
+
+    __slots__ = ("_codecs", "_decoder", "check", "form", "native", "type")
+
+    def __init__(self, tp: Any, codecs: Codecs) -> None:
+        self.type = tp
+        self._codecs = codecs
+        self._decoder = _native_decoder(tp)
+        self.native = self._decoder is not None
+        self.form = PLAIN if _check.is_plain(tp) else NATIVE
+        generated = _check.exact(tp) if self.native else None
+        self.check: Callable[[Any], bool] = generated or _never
+
+    def encode(self, value: Any) -> tuple[int, bytes]:
+        """Give the form and the bytes of a value that comes back exactly, or raise `Misfit`."""
+        try:
+            if self.check(value):
+                return self.form, encode(value)
+        except (OverflowError, UnicodeError, RecursionError):
+            pass  # the slow way says where and why
+        return self.encode_slowly(value)
+
+    def encode_slowly(self, value: Any) -> tuple[int, bytes]:
+        """Encode in the way that restores the value, found by trying, or raise `Misfit`."""
+        misfit = self._try(NATIVE, value) if self.native else None
+        if isinstance(misfit, bytes):
+            return self.form, misfit
+        if len(annotations.members(self.type)) > 1:
+            tagged = self._tagged(value)
+            if tagged is not None:
+                return TAGGED, tagged
+        converted = self._try(CONVERTED, value)
+        if isinstance(converted, bytes):
+            return CONVERTED, converted
+        raise misfit or converted
+
+    def decode(self, payload: msgspec.Raw, form: int) -> Any:
+        """Restore a value. Raises `Misfit` when the bytes are of another type than the code names."""
+        try:
+            return self._read(payload, form)
+        except Exception as error:  # a converter's hooks may raise anything
+            raise misfit_of(error) from error
+
+    def _read(self, payload: Any, form: int) -> Any:
+        if form <= NATIVE:
+            return self._native(payload)
+        if form == TAGGED:
+            tag, inner, raw = _TAGGED_DECODER(payload)
+            return self._member(tag).decode(raw, inner)
+        return self._codecs.converter.structure(_decode_any(payload), self.type)
+
+    def _native(self, payload: Any) -> Any:
+        if self._decoder is None:
+            raise Misfit("$", "the journal has it in a form that the type named now does not have")
+        return self._decoder(payload)
+
+    def _try(self, form: int, value: Any) -> bytes | Misfit:
+        try:
+            data = encode(value if form == NATIVE else self._unstructured(value))
+            back = self._read(data, form)
+        except Exception as error:  # a converter's hooks may raise anything
+            return self._explained(error, value)
+        found = _fidelity.difference(value, back)
+        return data if found is None else Misfit(*found)
+
+    def _unstructured(self, value: Any) -> Any:
+        return self._codecs.converter.unstructure(value, unstructure_as=self.type)
+
+    def _explained(self, error: Exception, value: Any) -> Misfit:
+        text = str(error)
+        if isinstance(error, TypeError) and "Encoding objects of type" in text:
+            name = text.split("type ")[1].split(" ", maxsplit=1)[0].rpartition(".")[2]
+            return Misfit(_fidelity.unsupported(value, name), f"a {name} can't be encoded")
+        if isinstance(error, RecursionError):
+            return Misfit("$", "the value contains itself or is nested too deep")
+        return misfit_of(error)
+
+    def _tagged(self, value: Any) -> bytes | None:
+        tag = annotations.tag_of(value, annotations.tags(self.type))
+        if tag is None:
+            return None
+        form, data = self._member(tag).encode(value)
+        return encode((tag, form, msgspec.Raw(data)))
+
+    def _member(self, tag: str) -> Codec:
+        named = annotations.tags(self.type)
+        if tag not in named:
+            raise Misfit("$", f"the journal has a {tag}, and the code names {', '.join(named)}")
+        return self._codecs.of_type(named[tag])
+
+
+_TAGGED_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw]).decode
+
+
+class PlainCodec(Codec):
+    """Bytes of values without a type: only what MessagePack restores as it is."""
+
+    __slots__ = ()
+
+    def __init__(self, codecs: Codecs) -> None:
+        super().__init__(Any, codecs)
+        self.check = _fidelity.plain
+
+    def encode_slowly(self, value: Any) -> tuple[int, bytes]:
+        """Refuse the value: say which part of it needs a type, or what MessagePack can't hold."""
+        found = _fidelity.offender(value)
+        if found is not None:
+            raise Misfit(*found)
+        try:
+            encode(value)
+        except Exception as error:  # an int of more than 64 bits, a lone surrogate
+            raise misfit_of(error) from error
+        raise Misfit("$", "the value can't be encoded")
+
+    def _read(self, payload: Any, form: int) -> Any:
+        if form != PLAIN:
+            raise Misfit("$", "the journal has a typed value, and the code names no type now")
+        return _decode_any(payload)
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _native_decoder(tp: Any) -> Callable[[Any], Any] | None:
+    try:
+        return msgspec.msgpack.Decoder(tp).decode
+    except (
+        Exception
+    ):  # msgspec resolves the annotations of foreign classes, which may raise anything
+        return None
+
+
+def misfit_of(error: Exception) -> Misfit:
+    """Make a misfit of what msgspec, cattrs or a class said."""
+    if isinstance(error, Misfit):
+        return error
+    text = str(error)
+    problem, at, path = text.rpartition(" - at `")
+    return Misfit(path.rstrip("`"), problem) if at else Misfit("$", text or type(error).__name__)
+
+
+class Returns:
+    """The two codecs of a function: of its value and of its typed error."""
+
+    __slots__ = ("annotation", "errors", "named", "values")
+
+    def __init__(self, annotation: Any, named: bool, values: Codec, errors: Codec) -> None:
+        self.annotation, self.named = annotation, named
+        self.values, self.errors = values, errors
+
+
+class Codecs:
+    """Makes codecs and keeps them: one for each type, and one pair for each function's code."""
+
+    def __init__(self, converter: Converter | None = None) -> None:
+        self._converter = converter
+        self._types: dict[Any, Codec] = {}
+        self._functions: dict[Any, Returns] = {}
+        self._plain = PlainCodec(self)
+        self.untyped = Returns(MISSING, False, self._plain, self._plain)
+
+    @property
+    def converter(self) -> Converter:
+        """The user's converter, or awaitpy's, made when first asked for."""
+        if self._converter is None:
+            # cattrs takes longer to import than all of awaitpy, and most programs never need it.
+            from awaitpy._converter import make_converter  # noqa: PLC0415
+
+            self._converter = make_converter()
+        return self._converter
+
+    def of_type(self, tp: Any) -> Codec:
+        """Give the codec of a type; for no type and for Any, the plain one."""
+        tp = annotations.bare(tp) if tp is not MISSING else tp
+        if tp is MISSING or tp is Any or tp is object:
+            return self._plain
+        try:
+            found = self._types.get(tp)
+        except TypeError:  # a type that can't be hashed, such as Literal[[]]
+            return Codec(tp, self)
+        if found is None:
+            found = self._types[tp] = Codec(tp, self)
+        return found
+
+    def of_return(self, tp: Any) -> Returns:
+        """Give the codecs for what a function of this return type gives."""
+        value, error = annotations.split(tp)
+        return Returns(tp, tp is not MISSING, self.of_type(value), self.of_type(error))
+
+    def of_function(self, fn: Any) -> Returns:
+        """Give the codecs for what `fn` is annotated to return. Raises NameError."""
+        try:
+            code = fn.__code__
+            annotation = fn.__annotations__.get("return", MISSING)
+        except AttributeError:  # a partial, a class or a callable object
+            return self._resolved(fn)
+        if annotation is MISSING:
+            return self.untyped
+        found = self._functions.get(code)
+        # Closures share code, and each may have been given its own types.
+        if found is not None and (found.annotation is annotation or found.annotation == annotation):
+            return found
+        found = self._functions[code] = self._resolved(fn)
+        found.annotation = annotation
+        return found
+
+    def _resolved(self, fn: Any) -> Returns:
+        tp = annotations.returned(fn)
+        return self.untyped if tp is MISSING else self.of_return(tp)
+
+
+def journal_error(what: str, misfit: Misfit, named: bool) -> JournalError:
+    """Make the error for a value that was refused, with the mend that fits."""
+    mend = (
+        "Return exactly what the annotation names, or name the type that the value has: in the "
+        "annotation, or by step.options(returns=...)."
+        if named
+        else "Name the type: annotate the function's return (a lambda has none), or use "
+        "step.options(returns=...)."
+    )
+    return JournalError(what, misfit.path, misfit.problem, mend)

@@ -1,0 +1,93 @@
+"""Decisions of a replay: what an asked key means, given what the state has. No effect, no event loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from awaitpy._wire import CUT, Entry
+from awaitpy.errors import DuplicateStepKey, WorkflowDrift
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from awaitpy._state import ResumeState
+
+
+class Replay:
+    """The journal of one run, as the run asks for it: what is there, what is still due, what is new.
+
+    `due` holds the entries that this run has not asked for. All it does per asked key takes constant
+    time, however long the journal is.
+    """
+
+    __slots__ = ("_asked", "_counts", "_exempt", "due", "entries", "known", "version")
+
+    def __init__(self, state: ResumeState, retired: Collection[str]) -> None:
+        self.entries = dict(state.entries)
+        self.known = len(self.entries)
+        self.version = state.version
+        self.due = dict(state.entries)
+        for key in retired:
+            self.due.pop(key, None)
+        self._asked: set[str] = set()
+        self._exempt = set(state.forgotten)
+        self._counts: Counter[str] | None = None
+
+    def ask(self, key: str) -> Entry | None:
+        """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`."""
+        if key in self._asked:
+            raise DuplicateStepKey(key)
+        self._asked.add(key)
+        entry = self.entries.get(key)
+        if entry is not None and self.due.pop(key, None) is not None and self._counts is not None:
+            self._counts.subtract(_prefixes(key))
+        return entry
+
+    def may_run(self, key: str, since: int | None) -> bool:
+        """Whether a new step may run before all that is due was asked: forgotten, or declared new."""
+        return key in self._exempt or (since is not None and since > self.version)
+
+    def due_in(self, prefix: str) -> bool:
+        """Whether entries of this scope (all, for the empty prefix) are due. Cut steps don't count."""
+        if prefix and self._count(prefix) == 0:
+            return False
+        return any(e.kind != CUT and e.key.startswith(prefix) for e in self.due.values())
+
+    def _count(self, prefix: str) -> int:
+        if self._counts is None:
+            self._counts = Counter(p for key in self.due for p in _prefixes(key))
+        return self._counts[prefix]
+
+    def add(self, entry: Entry) -> None:
+        """Journal a new entry. The names of forgotten steps end with their new result."""
+        self.entries[entry.key] = entry
+        self._exempt.discard(entry.key)
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """The forgotten steps that have not run again yet."""
+        return tuple(sorted(self._exempt))
+
+    @property
+    def asked(self) -> int:
+        """How many keys this run has asked for."""
+        return len(self._asked)
+
+    @property
+    def new(self) -> int:
+        """How many entries this run has added."""
+        return len(self.entries) - self.known
+
+    def drift(self, asked: str | None, prefix: str = "") -> WorkflowDrift:
+        """Describe what is due and was not asked for, and which of it `asked` looks like."""
+        # Only a run that ends needs difflib: importing it would cost every program that starts.
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        due = [e.key for e in self.due.values() if e.kind != CUT and e.key.startswith(prefix)]
+        near = get_close_matches(asked, due, n=1) if asked is not None else []
+        return WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
+
+
+def _prefixes(key: str) -> list[str]:
+    return [key[: i + 1] for i, char in enumerate(key) if char == "/"]

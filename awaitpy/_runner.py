@@ -1,0 +1,249 @@
+"""The async shell: a workflow and a state in, an outcome out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import attrs
+
+from awaitpy import _payload as payloads
+from awaitpy import _workflow as workflows
+from awaitpy._hooks import moment
+from awaitpy._session import Exit, Session, Settings
+from awaitpy._state import ResumeState, changed
+from awaitpy._step import BoundStep
+from awaitpy._tasks import place
+from awaitpy.errors import (
+    PendingHook,
+    RunError,
+    UnreadableEntry,
+    VersionMismatch,
+    WorkflowMismatch,
+)
+from awaitpy.result import Err, Ok, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from datetime import datetime
+
+    from cattrs import Converter
+
+    from awaitpy._wire import Entry
+    from awaitpy._workflow import Described
+    from awaitpy.events import Event
+    from awaitpy.typing import Step
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+T_co = TypeVar("T_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
+
+
+@attrs.frozen
+class Outcome(Generic[T_co, E_co]):
+    """How a leg of a run ended: its `result`, and the `state` to keep."""
+
+    result: Result[T_co, E_co | RunError]
+    state: ResumeState
+
+
+class Runner:
+    """Runs and resumes workflows under one set of settings.
+
+    - `clock`: gives the time, as an aware datetime or epoch seconds.
+    - `checkpoint`: awaited with each new entry before the workflow goes on; may be a plain function.
+    - `on_event`: called with each `Event`.
+    - `run_id`: the id of runs that this runner starts; random without it.
+    - `version`: the version of the workflow, instead of what `@workflow` says.
+    - `retired`: keys of steps that the code no longer has, which are then no drift.
+    - `converter`: a cattrs converter for types that MessagePack can't carry; see `make_converter`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime | float] | None = None,
+        checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        run_id: str | None = None,
+        version: int | None = None,
+        retired: Collection[str] = (),
+        converter: Converter | None = None,
+    ) -> None:
+        self._run_id = run_id
+        self._version = version
+        self._settings = Settings(
+            codecs=_codecs if converter is None else payloads.Codecs(converter),
+            clock=(lambda: moment(None)) if clock is None else (lambda: moment(clock())),
+            checkpoint=checkpoint,
+            on_event=on_event,
+            retired=frozenset(retired),
+        )
+
+    def start(
+        self,
+        workflow: Callable[Concatenate[Step[E], P], Awaitable[T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> ResumeState:
+        """Give the state of a run before anything ran: store it, then `resume` it.
+
+        Raises `JournalError` for an argument that can't be recorded exactly.
+        """
+        flow = workflows.described(workflow)
+        positional, named = workflows.recorded(flow, args, kwargs, self._settings.codecs)
+        return ResumeState(
+            run_id=self._run_id or os.urandom(16).hex(),
+            workflow=flow.name,
+            version=self._version_of(flow),
+            revision=0,
+            status="running",
+            args=positional,
+            kwargs=named,
+        )
+
+    async def run(
+        self,
+        workflow: Callable[Concatenate[Step[E], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Outcome[T, E]:
+        """Run a workflow from the start. The arguments are recorded in the state.
+
+        Raises `JournalError` for an argument that can't be recorded exactly, and TypeError for
+        arguments that the workflow does not take.
+        """
+        state = self.start(workflow, *args, **kwargs)
+        return await self._leg(workflow, state, args, kwargs)
+
+    async def resume(
+        self,
+        workflow: Callable[Concatenate[Step[E], ...], Coroutine[Any, Any, T]],
+        state: ResumeState,
+    ) -> Outcome[T, E]:
+        """Run the same workflow over a state: completed steps are skipped, the arguments come from it."""
+        flow = workflows.described(workflow)
+        refused = self._refused(flow, state)
+        if refused is not None:
+            return refused
+        codecs = self._settings.codecs
+        if state.end is not None:
+            try:
+                value = workflows.ended(flow, state.end, codecs)
+            except (payloads.Misfit, NameError):
+                pass  # its result was not recorded: the steps are replayed, and nothing runs
+            else:
+                return Outcome(Ok(value) if state.end.ok else Err(value), state)
+        try:
+            args, kwargs = workflows.restored(flow, state.args, state.kwargs, codecs)
+        except (payloads.Misfit, NameError) as error:
+            return _interrupted(state, UnreadableEntry("the arguments", _problem(error)))
+        return await self._leg(workflow, state, args, kwargs)
+
+    def _version_of(self, flow: Described) -> int:
+        return flow.version if self._version is None else self._version
+
+    def _refused(self, flow: Described, state: ResumeState) -> Outcome[Any, Any] | None:
+        if state.workflow != flow.name:
+            return Outcome(Err(WorkflowMismatch(state.workflow, flow.name)), state)
+        version = self._version_of(flow)
+        if state.version > version and state.end is None:
+            return _interrupted(state, VersionMismatch(flow.name, state.version, version))
+        return None
+
+    async def _leg(
+        self, workflow: Any, state: ResumeState, args: Any, kwargs: Any
+    ) -> Outcome[Any, Any]:
+        """Run the workflow over the state until it ends or suspends; leave nothing running."""
+        session = Session(self._settings, state)
+        body = workflow(BoundStep(session), *args, **kwargs)
+        session.tell("run.started")
+        token = place.set(session.mark)
+        why: Exit | None = None
+        error: BaseException | None = None
+        try:
+            why = await session.completed(await body)
+        except BaseException as raised:
+            why, error = session.ended_by(raised), raised
+        finally:
+            place.reset(token)
+            await session.sweep(BoundStep.working)
+            session.uncancel()
+        if why is None and error is not None:
+            raise error
+        return self._outcome(workflow, session, why or Exit("interrupted"))
+
+    def _outcome(self, workflow: Any, session: Session, why: Exit) -> Outcome[Any, Any]:
+        result: Any = Ok(why.value) if why.status == "completed" else Err(why.error)
+        if session.read_only:
+            return Outcome(result, session.state)
+        state = _next_state(workflows.described(workflow), session, why)
+        session.tell(
+            f"run.{state.status}", None, None if isinstance(result, Ok) else _told(why.error)
+        )  # type: ignore[arg-type]  # a leg never ends as running
+        return Outcome(result, state)
+
+
+_codecs = payloads.Codecs()
+
+
+def _told(error: Any) -> Any:
+    return None if isinstance(error, PendingHook) else error
+
+
+def _problem(error: Exception) -> str:
+    return error.problem if isinstance(error, payloads.Misfit) else str(error)
+
+
+def _interrupted(state: ResumeState, error: Any) -> Outcome[Any, Any]:
+    return Outcome(
+        Err(error), state if state.status == "interrupted" else changed(state, status="interrupted")
+    )
+
+
+def _next_state(flow: Described, session: Session, why: Exit) -> ResumeState:
+    """Give the state after a leg; the very same one if the leg changed nothing."""
+    state = session.state
+    hooks = session.waits(why)
+    if not session.replay.new and why.status == state.status and _same(hooks, state.hooks):
+        return state
+    finished = why.status in {"completed", "failed"}
+    ok = why.status == "completed"
+    value = why.value if ok else why.error
+    return changed(
+        state,
+        status=why.status,
+        entries=session.replay.entries,
+        hooks=hooks,
+        closed=session.closed,
+        forgotten=session.replay.forgotten,
+        end=workflows.ending(flow, ok, value, session.codecs) if finished else None,
+    )
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one == other and list(one) == list(other)
+
+
+_default = Runner()
+
+
+async def run(
+    workflow: Callable[Concatenate[Step[E], P], Coroutine[Any, Any, T]],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Outcome[T, E]:
+    """Run a workflow from the start, with the default `Runner`: see `Runner.run`."""
+    return await _default.run(workflow, *args, **kwargs)
+
+
+async def resume(
+    workflow: Callable[Concatenate[Step[E], ...], Coroutine[Any, Any, T]], state: ResumeState
+) -> Outcome[T, E]:
+    """Run the same workflow over a state, with the default `Runner`: see `Runner.resume`."""
+    return await _default.resume(workflow, state)

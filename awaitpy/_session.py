@@ -1,0 +1,347 @@
+"""One leg of a run: what is journaled, who is at work, who is parked, and how the leg ends.
+
+A leg ends in one of two ways. In the root task (the one that awaits `run`) a `Leave` is raised through the
+workflow. In any other task the root is cancelled, so that gather, TaskGroup and timeout unwind as they
+document, and the task stays parked until that reaches it. Before either, every step that is under
+way is awaited and journaled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+import attrs
+
+from awaitpy import _tasks
+from awaitpy._replay import Replay
+from awaitpy._state import settle
+from awaitpy._waits import unpark
+from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
+from awaitpy.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from types import CodeType
+
+    from awaitpy._payload import Codecs
+    from awaitpy._state import ResumeState
+    from awaitpy._wire import Entry, OpenHook
+    from awaitpy.events import EventName
+
+# Turns of the event loop without any step asked for or under way, after which nothing more can come
+# by itself: enough for gathers within gathers to start and to finish.
+_QUIET: Final = 16
+
+
+class Leave(BaseException):
+    """Unwinds a workflow whose leg is over. Not an Exception: `except Exception` must not see it."""
+
+
+@attrs.frozen
+class Exit:
+    """Why a leg is over. `settled` says that every branch had come to its wait or its end."""
+
+    status: Literal["suspended", "failed", "interrupted", "completed"]
+    error: Any = None
+    value: Any = None
+    settled: bool = False
+
+
+@attrs.frozen
+class Settings:
+    """What a leg needs of its runner."""
+
+    codecs: Codecs
+    clock: Callable[[], datetime]
+    checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None
+    on_event: Callable[[Event], None] | None = None
+    retired: frozenset[str] = frozenset()
+
+
+class Session:
+    """The mutable middle of one leg, between the state that went in and the one that comes out."""
+
+    def __init__(self, settings: Settings, state: ResumeState) -> None:
+        self.settings = settings
+        self.state = state
+        self.codecs = settings.codecs
+        self.replay = Replay(state, settings.retired)
+        self.hooks = dict(state.hooks)
+        self.closed = dict(state.closed)
+        self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
+        self.parked: dict[str, PendingHook] = {}
+        self.read_only = state.end is not None
+        self.exit: Exit | None = None
+        self.over = False
+        self.active = 0
+        self.mark, self.inside = object(), object()
+        self.root = asyncio.current_task()
+        self._cancels = self.root.cancelling() if self.root else 0
+        self._root_leaves = False
+        self._unwinding = False
+        self._settling = False
+        self._cuts: list[Entry] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._news: list[asyncio.Future[None]] = []
+        self._lock: asyncio.Lock | None = None
+
+    # --- the journal ------------------------------------------------------------------------
+
+    async def journal(self, entry: Entry) -> None:
+        """Add an entry, and the cut steps that came before it; give each to `checkpoint`."""
+        if self._cuts and not self._caller_cancelled():
+            cuts, self._cuts = self._cuts, []
+            for cut in cuts:
+                await self.journal(cut)
+        self.replay.add(entry)
+        settle(entry, self.hooks, self.closed)
+        if self.settings.checkpoint is not None:
+            await self._checkpoint(entry, self.settings.checkpoint)
+
+    async def _checkpoint(
+        self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
+    ) -> None:
+        """Give the entry away, in the order of the journal and whole, even when the run is cancelled."""
+        self._lock = self._lock or asyncio.Lock()
+        task = asyncio.ensure_future(_given(self._lock, checkpoint, entry))
+        await _tasks.finish([task])
+        try:
+            task.result()
+        except Exception as cause:
+            await self.stop(UnexpectedError(entry.key, cause))
+
+    def cut(self, entry: Entry) -> None:
+        """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
+        if self.exit is None:
+            self._cuts.append(entry)
+
+    def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
+        """Tell the observer, if there is one."""
+        if self.settings.on_event is not None:
+            self.settings.on_event(Event(name, self.state.run_id, key, detail))
+
+    # --- work under way ---------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Count a step that is under way."""
+        self.active += 1
+
+    def finish(self) -> None:
+        """Count a step that is journaled, refused or cut off."""
+        self.active -= 1
+        if not self.active and self._idle:
+            _wake(self._idle)
+
+    async def _until_idle(self) -> None:
+        while self.active:
+            await _wait(self._idle)
+
+    async def quiet(self, until: Callable[[], bool]) -> None:
+        """Wait until nothing moves: no step under way, none asked for in some turns of the loop."""
+        turns = 0
+        while turns < _QUIET and not until():
+            await self._until_idle()
+            asked = self.replay.asked
+            await asyncio.sleep(0)
+            turns = turns + 1 if asked == self.replay.asked and not self.active else 0
+
+    # --- the end of the leg -----------------------------------------------------------------
+
+    async def stop(self, error: Any) -> NoReturn:
+        """End the run with an error of awaitpy: it is interrupted and can be resumed."""
+        await self._end(Exit("interrupted", error))
+
+    async def fail(self, error: Any) -> NoReturn:
+        """End the run with a typed error of its own."""
+        await self._end(Exit("failed", error))
+
+    async def refuse(self, error: Any) -> NoReturn:
+        """End the leg because a delivery was refused: the hook is pending again."""
+        await self._end(Exit("suspended", error))
+
+    async def _end(self, why: Exit) -> NoReturn:
+        if self.exit is None:
+            self.exit = why
+            _wake(self._news)
+        await self.leave()
+
+    def nested(self, key: str) -> Leave:
+        """End the run because a step was called within the function of another."""
+        if self.exit is None:
+            problem = (
+                f"Step {key!r} was called inside the function of another step, which could be journaled "
+                "or run again only as a whole. Call it from the workflow; step.scope(name) keeps the "
+                "keys of a sub-workflow apart."
+            )
+            self.exit = Exit("interrupted", UnexpectedError(key, StepMisuse(problem)))
+            _wake(self._news)
+        return Leave()
+
+    async def leave(self) -> NoReturn:
+        """Leave the workflow, once all steps under way are journaled."""
+        in_root = asyncio.current_task() is self.root
+        self._root_leaves = self._root_leaves or in_root
+        try:
+            await self._until_idle()
+            if in_root:
+                raise Leave
+            if not (self._root_leaves or self._unwinding or self.over) and self.root is not None:
+                self._unwinding = True
+                self.root.cancel()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._root_leaves = self._root_leaves and not in_root
+        raise Leave  # nothing sets that future; this says so to the type checkers
+
+    async def park(self, pending: PendingHook) -> NoReturn:
+        """Suspend: wait until every branch has come to its wait or its end, then leave."""
+        self.parked[pending.step_key] = pending
+        self.tell("hook.waiting", pending.step_key, pending.hook_id)
+        in_root = asyncio.current_task() is self.root
+        self._root_leaves = self._root_leaves or in_root
+        try:
+            if in_root and not self.active and not self._has_tasks():
+                self.exit = self.exit or self._suspended()
+            while self.exit is None:
+                await self._settle()
+        except asyncio.CancelledError:
+            del self.parked[pending.step_key]
+            raise
+        finally:
+            self._root_leaves = self._root_leaves and not in_root
+        await self.leave()
+
+    async def _settle(self) -> None:
+        if self._settling:
+            await _wait(self._news)
+            return
+        self._settling = True
+        try:
+            await self.quiet(until=lambda: self.exit is not None)
+            self.exit = self.exit or self._suspended()
+        finally:
+            self._settling = False
+            _wake(self._news)
+
+    def _suspended(self) -> Exit:
+        waits = sorted(self.parked.values(), key=self._order)
+        return Exit("suspended", waits[0], settled=True)
+
+    def _order(self, pending: PendingHook) -> int:
+        return list(self.hooks).index(pending.hook_id)
+
+    def _has_tasks(self) -> bool:
+        """Whether another task may carry the mark: a copy of the context keeps it alive.
+
+        Exact and cheap, where asking asyncio for all tasks costs more the busier the application is.
+        """
+        _tasks.place.set(None)
+        others = sys.getrefcount(self.mark) > _ALONE
+        _tasks.place.set(self.mark)
+        return others
+
+    def others_alive(self, working: CodeType) -> bool:
+        """Whether the workflow has started a task that is still alive."""
+        return self._has_tasks() and bool(_tasks.started(self.mark, working))
+
+    def _caller_cancelled(self) -> bool:
+        return self.root is not None and self.root.cancelling() > self._cancels
+
+    # --- seen from the runner ---------------------------------------------------------------
+
+    async def completed(self, value: Any) -> Exit:
+        """Give the exit of a workflow that returned."""
+        if self.exit is None:
+            self.exit = Exit("completed", value=value)
+            await self._until_idle()
+            if self.exit.status == "completed" and self.replay.due_in(""):
+                self.exit = Exit("interrupted", self.replay.drift(None))
+        elif self.exit.status == "suspended":
+            self.exit = self._swallowed()
+        return self.exit
+
+    def _swallowed(self) -> Exit:
+        waits = tuple(pending.hook_id for pending in self.parked.values())
+        return Exit("interrupted", UnexpectedError(None, SuspensionSwallowed(waits)))
+
+    def ended_by(self, error: BaseException) -> Exit | None:
+        """Give the exit of a workflow that raised; None if the error is the caller's, to be raised."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._ended_by_cancel(error)
+        if self.exit is not None and (_leaves(error) or self.exit.status != "suspended"):
+            return self.exit
+        if isinstance(error, (Exception, BaseExceptionGroup)):
+            self.exit = Exit("interrupted", UnexpectedError(None, error))
+            return self.exit
+        return None
+
+    def _ended_by_cancel(self, error: asyncio.CancelledError) -> Exit | None:
+        self.uncancel()
+        if self._caller_cancelled():
+            return None
+        if self.exit is None:
+            self.exit = Exit("interrupted", UnexpectedError(None, error))
+        return self.exit
+
+    def uncancel(self) -> None:
+        """Take back the cancellation by which this session unwound its own root."""
+        if self._unwinding and self.root is not None:
+            self._unwinding = False
+            self.root.uncancel()
+
+    async def sweep(self, working: CodeType) -> None:
+        """Let nothing go on behind the caller's back: end every task that the workflow left."""
+        self.over = True
+        self.exit = self.exit or Exit("interrupted")
+        # The copy of a context may outlive its task, so this may look in vain; it never looks away.
+        while sys.getrefcount(self.mark) > _ALONE:
+            tasks = _tasks.started(self.mark, working)
+            if not tasks:
+                return
+            await _tasks.end(tasks)
+
+    def waits(self, why: Exit) -> dict[str, OpenHook]:
+        """Give the hooks as the next state has them: after a settled leg, only the parked wait."""
+        if why.status in {"completed", "failed"}:
+            return {key: unpark(hook) for key, hook in self.hooks.items()}
+        if not why.settled:
+            return self.hooks
+        return {
+            key: hook if hook.step_key in self.parked else unpark(hook)
+            for key, hook in self.hooks.items()
+        }
+
+
+# What refers to a mark that no task carries: the session, and the call that counts.
+_ALONE: Final = 2
+
+
+async def _given(
+    lock: asyncio.Lock, checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
+) -> None:
+    async with lock:
+        waited = checkpoint(entry)
+        if waited is not None:
+            await waited
+
+
+async def _wait(waiters: list[asyncio.Future[None]]) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    await future
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for future in waiters:
+        if not future.done():
+            future.set_result(None)
+    waiters.clear()
+
+
+def _leaves(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_leaves(part) for part in error.exceptions)
+    return isinstance(error, Leave)

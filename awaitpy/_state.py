@@ -1,0 +1,264 @@
+"""The resume state: an immutable value that the user owns, and the verbs that make new ones of it."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from awaitpy import _wire
+from awaitpy._wire import HOOK, Closed, End, Entry, OpenHook, Payload, Status, Wire
+from awaitpy.errors import StateError, UnknownStep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@attrs.frozen
+class PendingRecord:
+    """A hook that the run waits for: which step, since when, until when, and what it takes.
+
+    `deliveries` counts the values that came and were not yet taken by a run.
+    """
+
+    hook_id: str
+    step_key: str
+    metadata: Mapping[str, Any] | None
+    methods: tuple[str, ...] | None
+    since: datetime
+    deadline: datetime | None
+    deliveries: int
+
+
+@attrs.frozen(eq=False, repr=False)
+class ResumeState:
+    """A run as a value: its arguments, what its steps gave, and the hooks that it waits for.
+
+    Immutable. Each verb gives a new state that shares all it can with the old one, which still
+    works. `revision` grows with each change: store a state by comparing it (see the guide on stores).
+    """
+
+    run_id: str
+    workflow: str
+    version: int
+    revision: int
+    status: Status
+    args: tuple[Payload, ...] = ()
+    kwargs: Mapping[str, Payload] = attrs.field(factory=dict[str, Payload])
+    # The three mappings are shared between states and never written after they came here.
+    entries: dict[str, Entry] = attrs.field(factory=dict[str, Entry])
+    hooks: dict[str, OpenHook] = attrs.field(factory=dict[str, OpenHook])
+    closed: dict[str, Closed] = attrs.field(factory=dict[str, Closed])
+    forgotten: tuple[str, ...] = ()
+    end: End | None = None
+
+    @property
+    def steps(self) -> Mapping[str, Entry]:
+        """What was journaled, by step key, in the order of the journal. Read-only."""
+        return MappingProxyType(self.entries)
+
+    @property
+    def pending(self) -> tuple[PendingRecord, ...]:
+        """The hooks that the run waits for, in the order in which it came to wait."""
+        return tuple(_record(hook) for hook in self.hooks.values() if hook.step_key is not None)
+
+    def to_bytes(self) -> bytes:
+        """Give this state as MessagePack."""
+        return _wire.encode(
+            Wire(
+                awaitpy=_wire.FORMAT,
+                run_id=self.run_id,
+                workflow=self.workflow,
+                version=self.version,
+                revision=self.revision,
+                status=self.status,
+                args=self.args,
+                kwargs=dict(self.kwargs),
+                entries=list(self.entries.values()),
+                hooks=tuple(self.hooks.values()),
+                closed=self.closed,
+                forgotten=self.forgotten,
+                end=self.end,
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ResumeState:
+        """Read a state from what `to_bytes` gave. Raises `StateError` for anything else."""
+        return _from_wire(_wire.from_bytes(data))
+
+    def to_json(self, *, indent: int = 2) -> str:
+        """Give the same content as readable JSON (`indent=0`: on one line)."""
+        return _wire.to_json(self.to_bytes(), indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ResumeState:
+        """Read a state from what `to_json` gave. Raises `StateError` for anything else."""
+        return cls.from_bytes(_wire.from_json(text))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResumeState):
+            return NotImplemented
+        return self is other or self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash((self.run_id, self.revision))
+
+    def __repr__(self) -> str:
+        waits = "".join(f", waits for {record.hook_id!r}" for record in self.pending)
+        return (
+            f"<ResumeState {self.workflow} run {self.run_id} revision {self.revision}: {self.status}, "
+            f"{len(self.entries)} steps{waits}>"
+        )
+
+
+def _record(hook: OpenHook) -> PendingRecord:
+    if hook.step_key is None or hook.since is None:
+        raise StateError(f"Hook {hook.hook_id!r} waits since no time: the state is damaged.")
+    metadata = msgspec.msgpack.decode(hook.metadata)
+    return PendingRecord(
+        hook_id=hook.hook_id,
+        step_key=hook.step_key,
+        metadata=metadata,
+        methods=hook.methods,
+        since=hook.since,
+        deadline=hook.deadline,
+        deliveries=len(hook.deliveries),
+    )
+
+
+def _from_wire(wire: Wire) -> ResumeState:
+    entries = {entry.key: entry for entry in wire.entries}
+    hooks = {hook.hook_id: hook for hook in wire.hooks}
+    if len(entries) != len(wire.entries) or len(hooks) != len(wire.hooks):
+        raise StateError(
+            "This state has one key twice: it was damaged or written by something else."
+        )
+    return ResumeState(
+        run_id=wire.run_id,
+        workflow=wire.workflow,
+        version=wire.version,
+        revision=wire.revision,
+        status=wire.status,
+        args=wire.args,
+        kwargs=wire.kwargs,
+        entries=entries,
+        hooks=hooks,
+        closed=wire.closed,
+        forgotten=wire.forgotten,
+        end=wire.end,
+    )
+
+
+def changed(state: ResumeState, **changes: Any) -> ResumeState:
+    """Give the next revision of a state."""
+    return attrs.evolve(state, revision=state.revision + 1, **changes)
+
+
+def forget(state: ResumeState, key: str) -> ResumeState:
+    """Give a state without the step `key`, so that the next `resume` runs it again.
+
+    All other steps stay, and the step may run again in its old place. Forgetting an answered wait
+    makes its hook wait anew. Raises `UnknownStep`.
+    """
+    if key not in state.entries:
+        raise UnknownStep(key, state.run_id)
+    return _without(state, [key], forgotten=(*state.forgotten, key))
+
+
+def rewind(state: ResumeState, key: str) -> ResumeState:
+    """Give a state without the step `key` and all that was journaled after it. Raises `UnknownStep`."""
+    if key not in state.entries:
+        raise UnknownStep(key, state.run_id)
+    keys = list(state.entries)
+    gone = keys[keys.index(key) :]
+    return _without(state, gone, forgotten=tuple(k for k in state.forgotten if k not in set(gone)))
+
+
+def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) -> ResumeState:
+    entries = dict(state.entries)
+    hooks, closed = dict(state.hooks), dict(state.closed)
+    for key in keys:
+        _reopen(entries.pop(key), hooks, closed)
+    status = "interrupted" if state.end is not None else state.status
+    return changed(
+        state,
+        entries=entries,
+        hooks=hooks,
+        closed=closed,
+        forgotten=forgotten,
+        status=status,
+        end=None,
+    )
+
+
+def _reopen(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed]) -> None:
+    """Undo what the entry did to the hooks: an answered one waits again, a created one is gone."""
+    if entry.hook_id is None:
+        return
+    for hook_id in [h for h, (_, key) in closed.items() if key == entry.key]:
+        del closed[hook_id]
+        hooks[hook_id] = OpenHook(hook_id)
+    if entry.kind == HOOK:
+        hooks.pop(entry.hook_id, None)
+        closed.pop(entry.hook_id, None)
+
+
+def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
+    """Give the state that holds these entries too: how a store that keeps what `checkpoint` was
+    given, entry by entry, makes a state again after a crash.
+
+    An entry whose key the state has is taken for the same one and skipped.
+    """
+    new = [entry for entry in entries if entry.key not in state.entries]
+    if not new:
+        return state
+    hooks, closed = dict(state.hooks), dict(state.closed)
+    for entry in new:
+        settle(entry, hooks, closed)
+    return changed(
+        state, entries={**state.entries, **{e.key: e for e in new}}, hooks=hooks, closed=closed
+    )
+
+
+def settle(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed]) -> None:
+    """Do to the hooks what this entry says: one was created, answered, or expired."""
+    hook_id = entry.hook_id
+    if hook_id is None:
+        return
+    if entry.kind == HOOK:
+        if hook_id not in closed and hook_id not in hooks:
+            hooks[hook_id] = OpenHook(hook_id, many=bool(_created(entry)))
+        return
+    hook = hooks.get(hook_id, OpenHook(hook_id))
+    if entry.kind == _wire.TIMEOUT:
+        close(hook, "expired", entry.key, hooks, closed)
+    elif hook.many:
+        taken = hook.taken if entry.delivery_id is None else (*hook.taken, entry.delivery_id)
+        hooks[hook_id] = msgspec.structs.replace(
+            hook, step_key=None, taken=taken, deliveries=hook.deliveries[1:]
+        )
+    else:
+        close(hook, "answered", entry.key, hooks, closed)
+
+
+def _created(entry: Entry) -> bool:
+    return bool(msgspec.msgpack.decode(entry.payload).get("many", False))
+
+
+def close(
+    hook: OpenHook,
+    why: Any,
+    key: str,
+    hooks: dict[str, OpenHook],
+    closed: dict[str, Closed],
+) -> None:
+    """Close a hook, and the others that it raced with, which have lost."""
+    closed[hook.hook_id] = (why, key)
+    hooks.pop(hook.hook_id, None)
+    for other in hook.race:
+        if hooks.pop(other, None) is not None:
+            closed[other] = ("lost" if why == "answered" else why, key)

@@ -1,0 +1,71 @@
+"""Which tasks a run has started: found when a run ends and something of it may still be alive.
+
+A run marks its context by a context variable, and every task copies the context in which it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+place: Final[ContextVar[object]] = ContextVar("awaitpy_place", default=None)
+"""Where the code runs: a run's mark in the body of its workflow, its `inside` within a step's function."""
+
+
+def started(mark: object, working: CodeType) -> list[asyncio.Task[Any]]:
+    """Give the living tasks, other than the current one, that carry the mark or run a step."""
+    current = asyncio.current_task()
+    return [
+        task
+        for task in asyncio.all_tasks()
+        if task is not current and (_marked(task, mark) or _runs(task.get_coro(), working))
+    ]
+
+
+def _marked(task: asyncio.Task[Any], mark: object) -> bool:
+    contexts = _contexts(task)
+    return bool(contexts) and all(context.get(place) is mark for context in contexts)
+
+
+def _contexts(task: Any) -> list[Context]:
+    if hasattr(task, "get_context"):
+        return [task.get_context()]
+    # Python 3.11 keeps a task's context to itself. The collector sees it, and those of the task's
+    # callbacks too: a task that we only await has its own, unmarked, among them.
+    return [found for found in gc.get_referents(task) if isinstance(found, Context)]
+
+
+def _runs(coroutine: Any, working: CodeType) -> bool:
+    """Whether a coroutine is, at some depth, awaiting a step of the run."""
+    while coroutine is not None:
+        if getattr(coroutine, "cr_code", None) is working:
+            return True
+        coroutine = getattr(coroutine, "cr_await", None)
+    return False
+
+
+async def end(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until all have ended, even when the waiting task is cancelled itself."""
+    for task in tasks:
+        task.cancel()
+    await finish(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # it is of no use to anyone now; asking keeps asyncio from reporting it
+
+
+async def finish(tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait until all tasks are done; a cancellation that comes meanwhile is raised after that."""
+    cancelled: asyncio.CancelledError | None = None
+    while any(not task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

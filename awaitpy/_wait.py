@@ -1,0 +1,23 @@
+"""What a workflow says of one wait: carried by `PendingHook`, never journaled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+
+@attrs.frozen
+class Wait:
+    """The terms of a wait: the payload's type, its judge, its time, and the hooks that race."""
+
+    payload: Any = Any
+    timeout: timedelta | None = None
+    accept: Callable[[Any], Any] | None = None
+    methods: tuple[str, ...] | None = None
+    many: bool = False
+    race: tuple[str, ...] = ()

@@ -1,0 +1,102 @@
+"""Decisions at a wait: what arms it, which delivery answers it, whether its time is over. All pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from awaitpy import _fidelity, _wire
+from awaitpy import _payload as payloads
+from awaitpy._wait import Wait
+from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
+from awaitpy.errors import HookTimeout, PendingHook, StepMisuse
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def alternatives(pending: PendingHook) -> tuple[PendingHook, ...]:
+    """Give the hooks that a wait is for: one, or those that race."""
+    race = pending.wait.race if pending.wait is not None else ()
+    return race or (pending,)
+
+
+def arm(
+    hook: OpenHook | None, pending: PendingHook, key: str, now: datetime, race: tuple[str, ...]
+) -> OpenHook:
+    """Give the hook as the wait `key` needs it. A wait that stays keeps its time and its deadline."""
+    hook = hook or OpenHook(pending.hook_id)
+    wait = pending.wait or Wait()
+    if hook.step_key == key:
+        return hook
+    again = hook.many and hook.since is not None
+    deadline = hook.deadline if again else wait.timeout and now + wait.timeout
+    return msgspec.structs.replace(
+        hook,
+        step_key=key,
+        since=hook.since if again else now,
+        deadline=deadline or None,
+        metadata=_metadata(pending),
+        methods=wait.methods,
+        many=hook.many or wait.many,
+        race=tuple(other for other in race if other != hook.hook_id),
+        judged=wait.accept is not None,
+    )
+
+
+def _metadata(pending: PendingHook) -> msgspec.Raw:
+    if pending.metadata is None:
+        return _wire.NIL
+    data = dict(pending.metadata)
+    if (found := _fidelity.offender(data)) is not None:
+        raise payloads.Misfit(*found)
+    return msgspec.Raw(_wire.encode(data))
+
+
+def first_delivery(hooks: list[OpenHook]) -> tuple[OpenHook, Delivery] | None:
+    """Give the delivery that answers: of several hooks, the one that came first."""
+    ready = [(hook, hook.deliveries[0]) for hook in hooks if hook.deliveries]
+    return min(ready, key=lambda pair: pair[1].at, default=None)
+
+
+def expired(hooks: list[OpenHook], now: datetime) -> datetime | None:
+    """Give the deadline that ended the wait: the last one, when every hook is past its own."""
+    deadlines = [hook.deadline for hook in hooks if hook.deadline is not None]
+    if len(deadlines) < len(hooks) or not deadlines or now < max(deadlines):
+        return None
+    return max(deadlines)
+
+
+def answer(key: str, hook: OpenHook, delivery: Delivery) -> Entry:
+    """Give the entry for a wait that was answered."""
+    return Entry(key, ANSWER, delivery.value, _wire.PLAIN, hook.hook_id, delivery.delivery_id)
+
+
+def timeout(key: str, hook: OpenHook, deadline: datetime) -> Entry:
+    """Give the entry for a wait whose time is over."""
+    return Entry(key, TIMEOUT, msgspec.Raw(_wire.encode(deadline)), _wire.NATIVE, hook.hook_id)
+
+
+def timed_out(entry: Entry) -> HookTimeout:
+    """Read the error of a wait whose time was over."""
+    from_wire: Any = msgspec.msgpack.decode(entry.payload)
+    return HookTimeout(str(entry.hook_id), entry.key, from_wire)
+
+
+def drop(hook: OpenHook) -> OpenHook:
+    """Give the hook without its first delivery, which was refused."""
+    return msgspec.structs.replace(hook, deliveries=hook.deliveries[1:])
+
+
+def unpark(hook: OpenHook) -> OpenHook:
+    """Give the hook that nobody waits for any more; what it knows of its time stays."""
+    return hook if hook.step_key is None else msgspec.structs.replace(hook, step_key=None)
+
+
+def closed_before(hook_id: str, why: str, by: str) -> StepMisuse:
+    """Describe a wait for a hook that is closed already."""
+    return StepMisuse(
+        f"Hook {hook_id!r} is waited for again, but it was {why} in step {by!r} and takes no more. Create "
+        "a hook for each wait, or one with create_hook(many=True) for several deliveries."
+    )

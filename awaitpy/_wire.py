@@ -1,0 +1,267 @@
+"""What a resume state looks like outside of memory: MessagePack, and the same content as JSON.
+
+`docs/state-format.md` is the description for readers. Payloads stay encoded (`msgspec.Raw`): joining
+them is all that `to_bytes` does, and nothing is decoded before its step asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from datetime import datetime
+from typing import Any, Final, Literal, cast
+
+import msgspec
+
+from awaitpy.errors import StateError
+
+FORMAT: Final = 1
+
+VALUE, ERROR, HOOK, ANSWER, TIMEOUT, CUT = range(6)
+KINDS: Final = ("value", "error", "hook", "answer", "timeout", "cut")
+
+PLAIN, NATIVE, CONVERTED, TAGGED = range(4)
+"""Forms of a payload: scalars, lists and dicts that need no type; as msgspec writes a typed value; by
+way of the converter; or [class name, form, payload] for a member of a union."""
+
+Form = Literal[0, 1, 2, 3]
+Status = Literal["running", "suspended", "completed", "failed", "interrupted"]
+Closed = tuple[Literal["answered", "expired", "lost"], str]
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+NIL: Final = msgspec.Raw(encode(None))
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One journaled step: what it gave, encoded. Entries are only ever added."""
+
+    key: str
+    kind: Literal[0, 1, 2, 3, 4, 5]
+    payload: msgspec.Raw
+    form: Form = PLAIN
+    hook_id: str | None = None
+    delivery_id: str | None = None
+
+    @property
+    def kind_name(self) -> str:
+        """One of value, error, hook, answer, timeout, cut."""
+        return KINDS[self.kind]
+
+
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An encoded value and its form."""
+
+    value: msgspec.Raw
+    form: Form = PLAIN
+
+
+class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value that was injected and not yet taken by a wait."""
+
+    value: msgspec.Raw
+    at: datetime
+    delivery_id: str | None = None
+
+
+class OpenHook(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A hook that was created or is waited for, and is not closed."""
+
+    hook_id: str
+    many: bool = False
+    step_key: str | None = None
+    since: datetime | None = None
+    deadline: datetime | None = None
+    metadata: msgspec.Raw = NIL
+    methods: tuple[str, ...] | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    taken: tuple[str, ...] = ()
+    race: tuple[str, ...] = ()
+    judged: bool = False
+
+
+class End(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a finished run ended. A result that was not recorded comes from a replay."""
+
+    ok: bool
+    value: msgspec.Raw = NIL
+    recorded: bool = True
+    form: Form = PLAIN
+
+
+class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A whole state."""
+
+    awaitpy: int
+    run_id: str
+    workflow: str
+    version: int
+    revision: int
+    status: Status
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    entries: list[Entry] = []
+    hooks: tuple[OpenHook, ...] = ()
+    closed: dict[str, Closed] = {}
+    forgotten: tuple[str, ...] = ()
+    end: End | None = None
+
+
+class _Header(msgspec.Struct):
+    awaitpy: int
+
+
+_decode: Final = msgspec.msgpack.Decoder(Wire).decode
+_decode_header: Final = msgspec.msgpack.Decoder(_Header).decode
+_decode_any: Final = msgspec.msgpack.Decoder().decode
+
+
+def from_bytes(data: bytes) -> Wire:
+    """Read a state, or raise `StateError` that says what is wrong with the bytes."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise StateError(f"A state is read from bytes, not from {type(data).__name__}.")
+    if not data:
+        raise StateError("These bytes are empty; a state never is. Was the row written?")
+    try:
+        wire = _decode(data)
+    except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError) as error:
+        raise StateError(_diagnosis(data, error)) from None
+    return _checked(wire)
+
+
+def _diagnosis(data: bytes, error: Exception) -> str:
+    newer = _newer_format(data)
+    if newer:
+        return newer
+    if "truncated" in str(error):
+        return "These bytes end too early: the state is truncated. Read the whole value, or an older copy."
+    if isinstance(error, RecursionError):
+        return "These bytes are no awaitpy state: they are nested too deep."
+    return f"These bytes are no awaitpy state, or a damaged one: {error}."
+
+
+def _newer_format(data: bytes) -> str | None:
+    try:
+        found = _decode_header(data).awaitpy
+    except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError):
+        return None
+    if found <= FORMAT:
+        return None
+    return (
+        f"This state has format {found}, and this awaitpy reads formats up to {FORMAT}. "
+        "Upgrade awaitpy where the state is resumed."
+    )
+
+
+def _checked(wire: Wire) -> Wire:
+    if wire.awaitpy != FORMAT:
+        raise StateError(
+            f"This state has format {wire.awaitpy}, and this awaitpy reads format {FORMAT}. "
+            "Read it with an awaitpy that writes that format."
+        )
+    return wire
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def to_json(data: bytes, indent: int) -> str:
+    """Turn the bytes of a state into readable JSON with the same content."""
+    try:
+        tree = _decode_any(data)
+        tree["entries"] = [_named(entry) for entry in tree.get("entries", ())]
+        text = msgspec.json.encode(_readable(tree))
+    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
+        raise StateError(f"A payload of this state is damaged and has no JSON: {error}.") from None
+    return (msgspec.json.format(text, indent=indent) if indent else text).decode()
+
+
+def from_json(text: str | bytes) -> bytes:
+    """Turn JSON back into the bytes of a state; the caller reads those, which checks the content."""
+    try:
+        tree = _restored(msgspec.json.decode(text))
+        tree["entries"] = [_unnamed(entry) for entry in tree.get("entries", ())]
+        return encode(tree)
+    except RecursionError:
+        raise StateError("This JSON is no awaitpy state: it is nested too deep.") from None
+    except msgspec.DecodeError as error:
+        raise StateError(f"This is no JSON, or it is truncated: {error}.") from None
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        msgspec.MsgspecError,
+    ) as error:
+        raise StateError(f"This JSON is no awaitpy state: {error}.") from None
+
+
+def _named(entry: list[Any]) -> dict[str, Any]:
+    named = dict(zip(Entry.__struct_fields__, entry, strict=False))
+    named["kind"] = KINDS[named["kind"]]
+    return {name: v for name, v in named.items() if name not in _OPTIONAL or v != _OPTIONAL[name]}
+
+
+def _unnamed(named: dict[str, Any]) -> list[Any]:
+    full = {**_OPTIONAL, **named, "kind": KINDS.index(named["kind"])}
+    return [full[name] for name in Entry.__struct_fields__]
+
+
+_OPTIONAL: Final[dict[str, Any]] = {"form": PLAIN, "hook_id": None, "delivery_id": None}
+
+
+def _readable(value: Any) -> Any:
+    """Write what JSON has no word for as an object of one key that starts with a dollar sign."""
+    if isinstance(value, dict):
+        return _readable_map(cast("dict[Any, Any]", value))
+    if isinstance(value, (list, tuple)):
+        return [_readable(item) for item in cast("list[Any]", value)]
+    if isinstance(value, bytes):
+        return {"$bytes": b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if isinstance(value, datetime):
+        return {"$time": value.isoformat()}
+    if isinstance(value, msgspec.msgpack.Ext):
+        return {"$ext": [value.code, b64encode(value.data).decode()]}
+    return value
+
+
+def _readable_map(value: dict[Any, Any]) -> dict[str, Any]:
+    plain = all(isinstance(key, str) for key in value)
+    if plain and not (len(value) == 1 and next(iter(value)).startswith("$")):
+        return {key: _readable(item) for key, item in value.items()}
+    return {"$map": [[_readable(key), _readable(item)] for key, item in value.items()]}
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    value = cast("dict[str, Any]", value)
+    if len(value) == 1:
+        ((key, item),) = value.items()
+        if key in _RESTORE:
+            return _RESTORE[key](item)
+    return {key: _restored(item) for key, item in value.items()}
+
+
+def _restored_map(pairs: list[list[Any]]) -> dict[Any, Any]:
+    return {_hashable(_restored(key)): _restored(item) for key, item in pairs}
+
+
+def _hashable(key: Any) -> Any:
+    return (
+        tuple(_hashable(item) for item in cast("list[Any]", key)) if isinstance(key, list) else key
+    )
+
+
+_RESTORE: Final = {
+    "$bytes": lambda text: b64decode(text, validate=True),
+    "$float": float,
+    "$time": datetime.fromisoformat,
+    "$ext": lambda pair: msgspec.msgpack.Ext(pair[0], b64decode(pair[1], validate=True)),
+    "$map": _restored_map,
+}

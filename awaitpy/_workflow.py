@@ -1,0 +1,198 @@
+"""What a workflow function says of itself: its name, its version, the types of its parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from awaitpy import _annotations as annotations
+from awaitpy import _payload as payloads
+from awaitpy._annotations import MISSING
+from awaitpy._wire import End, Payload
+from awaitpy.errors import HookTimeout, JournalError, PendingHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from awaitpy._payload import Codec, Codecs
+
+F = TypeVar("F", bound="Callable[..., Any]")
+_DECLARED: Final = "__awaitpy_workflow__"
+
+
+def workflow(*, name: str | None = None, version: int = 1) -> Callable[[F], F]:
+    """Give a workflow a stable name and a version, which its states record. The function is unchanged.
+
+    Without it the name is the function's `__qualname__` and the version 1.
+    """
+
+    def declare(function: F) -> F:
+        setattr(function, _DECLARED, (name or function.__qualname__, version))
+        return function
+
+    return declare
+
+
+@attrs.frozen
+class Parameter:
+    """One parameter that the state records: its annotation as written, resolved when it is needed."""
+
+    name: str
+    kind: Any
+    annotation: Any
+
+
+@attrs.frozen
+class Described:
+    """A workflow's name, version and types."""
+
+    name: str
+    version: int
+    function: Any
+    step: Any
+    parameters: tuple[Parameter, ...]
+    returns: Any
+
+    def argument_type(self, position: int) -> Any:
+        """Give the type of the positional argument at this position, after `step`."""
+        positional = [p for p in self.parameters if p.kind in _POSITIONAL]
+        if position < len(positional):
+            return self._resolved(positional[position].annotation)
+        rest = next(
+            (p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None
+        )
+        return self._resolved(rest.annotation) if rest else MISSING
+
+    def keyword_type(self, name: str) -> Any:
+        """Give the type of the keyword argument of this name."""
+        found = next((p for p in self.parameters if p.name == name), None)
+        rest = next((p for p in self.parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+        parameter = found or rest
+        return self._resolved(parameter.annotation) if parameter else MISSING
+
+    def result_type(self) -> Any:
+        """Give the type that the workflow returns."""
+        return self._resolved(self.returns)
+
+    def error_type(self) -> Any:
+        """Give the union of the errors that the annotation of `step` declares, and the timeout."""
+        args = get_args(self._resolved(self.step))
+        declared = [
+            e for e in (annotations.members(args[0]) if args else ()) if e is not PendingHook
+        ]
+        return Union[(*declared, HookTimeout)] if declared else MISSING
+
+    def _resolved(self, annotation: Any) -> Any:
+        if annotation is MISSING:
+            return MISSING
+        return annotations.awaited(annotations.resolve(annotation, self.function))
+
+
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+_described: Final[WeakKeyDictionary[Any, Described]] = WeakKeyDictionary()
+
+
+def described(function: Any) -> Described:
+    """Describe a workflow: a function, a partial, a bound method or a callable object."""
+    if not inspect.isfunction(function):
+        return _described_anew(function)
+    found = _described.get(function)
+    if found is None:
+        found = _described[function] = _described_anew(function)
+    return found
+
+
+def _described_anew(function: Any) -> Described:
+    inner = annotations.underlying(function)
+    name, version = getattr(inner, _DECLARED, (_name(inner), 1))
+    parameters = list(inspect.signature(function).parameters.values())
+    step = parameters[0].annotation if parameters else MISSING
+    rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
+    returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
+    return Described(name, version, inner, step, rest, returns)
+
+
+def _name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def recorded(
+    flow: Described, args: tuple[Any, ...], kwargs: Mapping[str, Any], codecs: Codecs
+) -> tuple[tuple[Payload, ...], dict[str, Payload]]:
+    """Encode the arguments of a run. Raises `JournalError` for one that would come back changed."""
+    positional = tuple(
+        _encoded(flow, f"Argument {i + 1}", lambda i=i: flow.argument_type(i), value, codecs)
+        for i, value in enumerate(args)
+    )
+    named = {
+        name: _encoded(
+            flow, f"Argument {name!r}", lambda n=name: flow.keyword_type(n), value, codecs
+        )
+        for name, value in kwargs.items()
+    }
+    return positional, named
+
+
+def _encoded(
+    flow: Described, what: str, typed: Callable[[], Any], value: Any, codecs: Codecs
+) -> Payload:
+    where = f"{what} of workflow {flow.name!r}"
+    mend = "Annotate the parameter with exactly the type that is given."
+    try:
+        form, data = codecs.of_type(typed()).encode(value)
+    except payloads.Misfit as misfit:
+        raise JournalError(where, misfit.path, misfit.problem, mend) from None
+    except NameError as error:
+        raise JournalError(
+            where, "the annotation", f"a name can't be found ({error})", mend
+        ) from None
+    return Payload(payloads.Raw(data), form)  # type: ignore[arg-type]  # codecs give the forms of _wire
+
+
+def restored(
+    flow: Described, args: tuple[Payload, ...], kwargs: Mapping[str, Payload], codecs: Codecs
+) -> tuple[list[Any], dict[str, Any]]:
+    """Decode the arguments of a run. Raises `Misfit` or NameError."""
+    positional = [
+        codecs.of_type(flow.argument_type(i)).decode(p.value, p.form) for i, p in enumerate(args)
+    ]
+    named = {
+        name: codecs.of_type(flow.keyword_type(name)).decode(p.value, p.form)
+        for name, p in kwargs.items()
+    }
+    return positional, named
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def ending(flow: Described, ok: bool, value: Any, codecs: Codecs) -> End:
+    """Record how a run ended. A result that no type restores is left out: a replay gives it again."""
+    try:
+        form, data = _result_codec(flow, ok, codecs).encode(value)
+    except (payloads.Misfit, NameError):
+        return End(ok, recorded=False)
+    return End(ok, payloads.Raw(data), True, form)  # type: ignore[arg-type]  # codecs give the forms of _wire
+
+
+def ended(flow: Described, end: End, codecs: Codecs) -> Any:
+    """Restore how a run ended. Raises `Misfit` or NameError."""
+    if not end.recorded:
+        raise payloads.Misfit("$", "the result was not recorded")
+    return _result_codec(flow, end.ok, codecs).decode(end.value, end.form)
+
+
+def _result_codec(flow: Described, ok: bool, codecs: Codecs) -> Codec:
+    return codecs.of_type(flow.result_type() if ok else flow.error_type())
