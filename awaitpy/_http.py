@@ -57,6 +57,10 @@ _BY_STATUS = {row.status: row for row in TABLE}
 _BY_END = {"completed": COMPLETED, "failed": FAILED}
 
 
+Fate = Outcome[Any, Any] | RunError | PendingHook | Exception
+"""What can become of a delivery."""
+
+
 @attrs.frozen
 class HookAnswer:
     """What to tell the sender of a delivery; `response` of an adapter makes a response of it.
@@ -82,9 +86,7 @@ class HookAnswer:
         return cls(DUPLICATE.status, {"status": DUPLICATE.name})
 
 
-def answer(
-    what: Outcome[Any, Any] | RunError | PendingHook | Exception, *, body: Any = None
-) -> HookAnswer:
+def answer(what: Fate, *, body: Any = None) -> HookAnswer:
     """What to tell the sender, from the outcome of the run or from the exception that refused it.
 
     The plain body names the status and, from 400 on, what is wrong. It holds no value of the run,
@@ -102,7 +104,7 @@ def answer(
     return _answer(row, error, body)
 
 
-def _error(what: object) -> object:
+def _error(what: Fate) -> object:
     if isinstance(what, Outcome) and isinstance(what.result, Err):
         return what.result.error
     return what

@@ -11,7 +11,17 @@ from pathlib import Path
 import attrs
 import pytest
 
-from awaitpy import Err, Ok, create_hook, get_pending_hooks, inject_hook, pending_hook, resume, run
+from awaitpy import (
+    Err,
+    Ok,
+    Result,
+    create_hook,
+    get_pending_hooks,
+    inject_hook,
+    pending_hook,
+    resume,
+    run,
+)
 from awaitpy._http import TABLE, HookAnswer, answer
 from awaitpy._request import MalformedBody
 from awaitpy.errors import (
@@ -106,11 +116,15 @@ class Declined:
     reason: str
 
 
+def decline() -> Result[None, Declined]:
+    return Err(Declined(SECRET))
+
+
 async def two_hooks(step) -> str:
     first = await step("first", create_hook)
     decision = await step(first.step_key, pending_hook, first.hook_id, str)
     if decision == "decline":
-        await step("declined", lambda: Err(Declined(SECRET)))
+        await step("decline", decline)
     if decision == "crash":
         await step("crash", lambda: 1 / 0)
     second = await step("second", create_hook)

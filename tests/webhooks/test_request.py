@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awaitpy._request import HookRequest, MalformedBody
+from awaitpy import (
+    HookRequest,
+    MalformedBody,
+    Ok,
+    ResumeState,
+    create_hook,
+    get_pending_hooks,
+    inject_hook,
+    pending_hook,
+    resume,
+    run,
+)
 from awaitpy.webhooks import SignatureRefused, StandardWebhooks
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -221,3 +233,36 @@ def test_a_body_that_is_no_form_is_refused(body, content_type, message):
 def test_odd_bytes_in_headers_and_query_can_still_be_kept_in_a_state():
     odd = request(headers={"x-name": "a\udcff"}, query="a=%ff", path="/\udcff")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(odd), type=HookRequest) == odd
+
+
+async def wait_for_a_request(step) -> HookRequest:
+    hook = await step("hook", create_hook)
+    return await step(hook.step_key, pending_hook, hook.hook_id, HookRequest)
+
+
+parts = st.builds(
+    dict,
+    method=st.sampled_from(["GET", "post"]),
+    path=st.text(st.characters()),
+    query=st.text() | st.lists(st.tuples(st.text(st.characters()), st.text())),
+    headers=st.lists(st.tuples(st.text(st.characters()), st.text(st.characters()))),
+    body=st.binary(),
+    received_at=st.datetimes(
+        min_value=datetime(1970, 1, 2),  # noqa: DTZ001  # hypothesis adds the zone
+        timezones=st.timezones(),
+    ),
+    delivery_id=st.none() | st.text(),
+)
+
+
+@settings(deadline=None)  # three runs, on a machine that may be busy
+@given(sent=parts.map(lambda chosen: HookRequest.of(**chosen)))
+def test_it_goes_through_a_state_unchanged(sent):
+    state = asyncio.run(run(wait_for_a_request)).state
+    state = inject_hook(state, get_pending_hooks(state)[0], sent, payload=HookRequest)
+    state = ResumeState.from_json(ResumeState.from_bytes(state.to_bytes()).to_json())
+    fresh = asyncio.run(resume(wait_for_a_request, state))
+    replayed = asyncio.run(resume(wait_for_a_request, fresh.state))
+    assert fresh.result == replayed.result == Ok(sent)
+    assert type(replayed.result.value.query) is tuple
+    assert replayed.result.value.received_at.tzinfo is UTC
