@@ -1,0 +1,186 @@
+"""Types to annotate with: `Step` for a workflow's first parameter, `Workflow` for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    overload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+    from datetime import timedelta
+    from typing import Never
+
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from awaitpy.errors import HookTimeout, PendingHook
+    from awaitpy.result import Result
+
+    V = TypeVar("V", bound="NoUndeclaredError | None")
+    X = TypeVarWithDefault("X", bound="NoPendingHook | None", default=Never)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+T_co = TypeVar("T_co", covariant=True)
+E_contra = TypeVar("E_contra", contravariant=True)
+
+
+class _Wrapped(Protocol):
+    """What `Ok` and `Err` are."""
+
+    def unwrap_err(self) -> object: ...
+
+
+# Python has no way to write "any type but this one", and the overloads of Step need two such types.
+# A protocol can say it: a checker binds `self` first, so that the types to leave out have to give
+# a str where every object gives an int, and all other types meet only the last overload. Overloads
+# that exclude each other also keep mypy from giving Any for each fn with an Any in its signature.
+
+
+class NoUndeclaredError(Protocol):
+    """Any type but a `Result` and an awaitable.
+
+    A type checker names it where a step's function can fail with an error that `Step[...]` does not
+    declare: add the error to the workflow's `Step[...]`, or take it as a value by `step.attempt`.
+    """
+
+    @overload
+    def __sizeof__(self: Awaitable[Any]) -> str: ...
+    @overload
+    def __sizeof__(self: _Wrapped) -> str: ...
+    @overload
+    def __sizeof__(self) -> int: ...
+
+
+class NoPendingHook(Protocol):
+    """Any type but `PendingHook`.
+
+    A type checker names it where `step.attempt` waits for a hook and the workflow does not declare
+    `PendingHook`: add it to the workflow's `Step[...]`, as the run can end with it.
+    """
+
+    @overload
+    def __sizeof__(self: PendingHook) -> str: ...  # type: ignore[misc]  # self is no base, on purpose
+    @overload
+    def __sizeof__(self) -> int: ...
+
+
+class Decoder(Protocol[T_co]):
+    """A function from plain data to a payload, which raises if the data does not fit."""
+
+    def __call__(self, data: Any, /) -> T_co:
+        """Decode plain data."""
+        ...
+
+
+class WaitTerms(TypedDict, total=False):
+    """The keyword arguments of `pending_hook`, which says what they mean."""
+
+    metadata: Mapping[str, Any] | None
+    timeout: timedelta | float | None
+    accept: Callable[[Any], Result[Any, Any]] | None
+    methods: Sequence[str] | None
+    many: bool
+
+
+class Step(Protocol[E_contra]):
+    """What a workflow does everything by; as `Step[Declined | PendingHook]` it can end with these.
+
+    `await step(key, fn, *args, **kwargs)` runs `fn` once per run, ever, and gives what it gave: its
+    value is journaled under `key`, and a replay gives it without a call. `fn` is sync or async. Of
+    a `Result`, `Ok` gives its value and `Err` ends the workflow with that error. An exception that
+    leaves `fn` ends the run as `Err(UnexpectedError)`.
+
+    `await step.attempt(key, fn, ...)` is the same and gives a `Result`: an `Err` is a value here,
+    so that its error need not be declared. A wait still suspends the run, and gives
+    `Err(HookTimeout)` after its deadline.
+
+    Calls return coroutines: await them, or hand them to `asyncio.gather` or a `TaskGroup`.
+    """
+
+    @overload
+    def __call__(
+        self,
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, E_contra]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, T]: ...
+    @overload
+    def __call__(
+        self, key: str, fn: Callable[P, Result[T, E_contra]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, T]: ...
+    @overload
+    def __call__(
+        self, key: str, fn: Callable[P, Awaitable[V]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, V]: ...
+    @overload
+    def __call__(
+        self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, V]: ...
+
+    @overload
+    def attempt(
+        self,
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, X]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, X]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, Result[T, X]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[T, X]]: ...
+    @overload
+    def attempt(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, X | PendingHook]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, X | HookTimeout]]: ...
+    @overload
+    def attempt(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[P, Result[T, X | PendingHook]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, X | HookTimeout]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, Awaitable[V]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[V, Never]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[V, Never]]: ...
+
+    def options(self, *, returns: Any = ..., since: int | None = ...) -> Step[E_contra]:
+        """The same step under a policy.
+
+        `returns` is the type to restore, for a function whose annotations do not say it. `since` is
+        the version of the workflow that added the step, which is then no drift in older states.
+        """
+        ...
+
+    def scope(self, name: str) -> Step[E_contra]:
+        """The same step with its keys under `name/`, for a branch or a workflow in a workflow."""
+        ...
+
+
+Workflow = Callable[Concatenate[Step[E], P], Coroutine[Any, Any, T]]
+"""An async function that takes a step first: `Workflow[E, P, T]` gives `T`, or ends with an `E`."""
