@@ -1,0 +1,1 @@
+"""A checkout that waits for its payment, in a shop that is killed meanwhile."""
