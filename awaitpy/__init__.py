@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from awaitpy._catching import catching
 from awaitpy._hooks import (
     Hook,
@@ -17,7 +19,7 @@ from awaitpy._hooks import (
 )
 from awaitpy._runner import Outcome, Runner, resume, run
 from awaitpy._state import PendingRecord, ResumeState, append_entries, forget, rewind
-from awaitpy._step import Refusal
+from awaitpy._waiting import Refusal
 from awaitpy._wire import Entry
 from awaitpy._workflow import workflow
 from awaitpy.errors import (
@@ -49,6 +51,12 @@ from awaitpy.errors import (
 from awaitpy.events import Event
 from awaitpy.result import Err, Ok, Result, is_err, is_ok
 from awaitpy.typing import Step
+
+if TYPE_CHECKING:
+    from awaitpy._converter import make_converter
+    from awaitpy._http import HookAnswer, answer
+    from awaitpy._request import HookRequest, MalformedBody
+    from awaitpy.webhooks import SignatureRefused
 
 __all__ = [
     "AwaitpyError",

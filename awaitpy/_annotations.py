@@ -24,7 +24,8 @@ def underlying(fn: Any) -> Any:
         return fn.__func__
     if inspect.isfunction(fn) or isinstance(fn, type):
         return fn
-    return getattr(type(fn), "__call__", fn)
+    cls: Any = fn.__class__
+    return getattr(cls, "__call__", fn)  # noqa: B004  the function itself is wanted
 
 
 def resolve(annotation: Any, function: Any) -> Any:
@@ -42,9 +43,7 @@ def resolve(annotation: Any, function: Any) -> Any:
 def _closure(function: Any) -> dict[str, Any]:
     cells = getattr(function, "__closure__", None) or ()
     names = function.__code__.co_freevars if cells else ()
-    return {
-        name: cell.cell_contents for name, cell in zip(names, cells, strict=False) if _filled(cell)
-    }
+    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=False) if _filled(cell)}
 
 
 def _filled(cell: Any) -> bool:
@@ -119,7 +118,7 @@ def split(tp: Any) -> tuple[Any, Any]:
 
 
 def _joined(types_: list[Any]) -> Any:
-    return Union[tuple(types_)] if types_ else MISSING
+    return Union[tuple(types_)] if types_ else MISSING  # noqa: UP007  made at run time
 
 
 def mentions(tp: Any, wanted: type) -> bool:

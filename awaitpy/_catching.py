@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from awaitpy import _annotations as annotations
+from awaitpy import _annotations as hints
 from awaitpy._annotations import MISSING
 from awaitpy.result import Err, Ok, Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    from awaitpy.typing import NoUndeclaredError
+
+    V = TypeVar("V", bound=NoUndeclaredError | None)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,8 +27,8 @@ def catching(
 ) -> Callable[P, Coroutine[Any, Any, Result[T, E]]]: ...
 @overload
 def catching(
-    fn: Callable[P, T], *exceptions: type[Exception], into: Callable[[Any], E]
-) -> Callable[P, Result[T, E]]: ...
+    fn: Callable[P, V], *exceptions: type[Exception], into: Callable[[Any], E]
+) -> Callable[P, Result[V, E]]: ...
 def catching(
     fn: Callable[..., Any], *exceptions: type[Exception], into: Callable[[Any], Any]
 ) -> Callable[..., Any]:
@@ -34,7 +37,7 @@ def catching(
     `step("charge", catching(client.charge, CardError, into=declined), amount)`. The types for the
     journal come from the annotations of `fn` and `into`. Other exceptions pass.
     """
-    if inspect.iscoroutinefunction(annotations.underlying(fn)):
+    if inspect.iscoroutinefunction(hints.underlying(fn)):
 
         async def waited(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -53,15 +56,16 @@ def catching(
     return _annotated(called, fn, into)
 
 
-def _annotated(wrapper: Any, fn: Any, into: Any) -> Any:
+def _annotated(wrapper: Any, fn: Any, into: Any) -> Callable[..., Any]:
     """Say what the wrapper returns, resolved where each function was defined."""
-    value, error = annotations.returned(fn), annotations.returned(into)
+    value, error = hints.returned(fn), hints.returned(into)
     name = getattr(fn, "__qualname__", repr(fn))
     wrapper.__qualname__ = wrapper.__name__ = f"catching({name})"
     if value is not MISSING or error is not MISSING:
+        made: Any = Result
         given = Any if value is MISSING else value
         failed = Any if error is MISSING else error
-        wrapper.__annotations__ = {"return": Union[Ok[given], Err[failed]]}  # type: ignore[valid-type]  # made at run time
-    functools.update_wrapper(wrapper, fn, assigned=("__doc__",), updated=())
-    del wrapper.__wrapped__
-    return wrapper
+        wrapper.__annotations__ = {"return": made[given, failed]}
+    wrapper.__doc__ = fn.__doc__
+    named: Callable[..., Any] = wrapper
+    return named

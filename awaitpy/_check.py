@@ -60,18 +60,20 @@ _QUALIFIERS: Final = frozenset({typing.Required, typing.NotRequired, typing.Fina
 _DEPTH: Final = 4
 
 
-_PLAIN: Final = frozenset({str, int, float, bool, bytes, None, type(None), Any, object})
+_PLAIN: Final[frozenset[Any]] = frozenset(
+    {list, dict, str, int, float, bool, bytes, None, type(None), Any, object}
+)
 
 
 def is_plain(tp: Any) -> bool:
     """Whether all values of a type read the same without it: scalars, lists and dicts of these."""
-    parts = members(tp)
+    parts: tuple[Any, ...] = members(tp)
     if len(parts) > 1:
         return all(is_plain(part) for part in parts)
-    origin = get_origin(parts[0]) or parts[0]
-    if origin in {list, dict}:
-        return all(is_plain(argument) for argument in get_args(parts[0]))
-    return _hashable(origin) and origin in _PLAIN
+    tp = bare(tp)
+    if get_origin(tp) in {list, dict}:
+        return all(is_plain(argument) for argument in get_args(tp))
+    return _hashable(tp) and tp in _PLAIN
 
 
 class _NotKnown(Exception):
@@ -161,9 +163,9 @@ class _Writer:
         return self.leaf(_stripped(tp)) or f"{self.function(tp)}({{v}})"
 
     def literal(self, values: tuple[Any, ...]) -> str:
-        if any(type(value) not in (str, int) and value is not None for value in values):
+        if any(type(value) not in {str, int} and value is not None for value in values):
             raise _NotKnown
-        pairs = self.constant(frozenset((type(value), value) for value in values))
+        pairs = self.constant(frozenset((value.__class__, value) for value in values))
         return f"(type({{v}}), {{v}}) in {pairs}" if values else "False"
 
     def enumeration(self, tp: type[enum.Enum]) -> str:
@@ -198,9 +200,7 @@ class _Writer:
         out.append(f"{pad}if type({v}) is not dict: return False")
         out.append(f"{pad}for {name}, {each} in {v}.items():")
         if key is Any:
-            out.append(
-                f"{pad}    if type({name}) is not str and type({name}) is not int: return False"
-            )
+            out.append(f"{pad}    if type({name}) is not str and type({name}) is not int: return False")
         elif (
             key in _KEYS
             or get_origin(key) is Literal
@@ -283,10 +283,10 @@ def _substituted(hint: Any, arguments: dict[Any, Any]) -> Any:
     return hint[tuple(_substituted(p, arguments) for p in parameters)]
 
 
-def _fields(cls: type) -> tuple[str, ...]:
+def _fields(cls: Any) -> tuple[str, ...]:
     """Give the fields of a class that msgspec restores without running code of the class."""
     if struct(cls) and not hasattr(cls, "__post_init__"):
-        return tuple(cls.__struct_fields__)  # type: ignore[attr-defined]  # it is a Struct, by the test
+        return tuple(cls.__struct_fields__)
     if attrs.has(cls) and not hasattr(cls, "__attrs_post_init__"):
         fields = attrs.fields(cls)
         if all(f.init and not f.name.startswith("_") for f in fields):
@@ -295,8 +295,9 @@ def _fields(cls: type) -> tuple[str, ...]:
         own = dataclasses.fields(cls)
         if all(f.init and not f.name.startswith("_") for f in own):
             return tuple(f.name for f in own)
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return tuple(cls._fields)
+    named: Any = getattr(cls, "_fields", None)
+    if named is not None and issubclass(cls, tuple):
+        return tuple(named)
     raise _NotKnown
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -31,14 +32,10 @@ def make_converter() -> Converter:
     for cls, write, read in _PAIRS:
         converter.register_unstructure_hook(cls, write)
         converter.register_structure_hook(cls, read)
-    converter.register_unstructure_hook_factory(struct, lambda cls: _struct_writer(converter, cls))
-    converter.register_structure_hook_factory(struct, lambda cls: _struct_reader(converter, cls))
-    converter.register_unstructure_hook_factory(
-        _is_class_union, lambda tp: _union_writer(converter, tp)
-    )
-    converter.register_structure_hook_factory(
-        _is_class_union, lambda tp: _union_reader(converter, tp)
-    )
+    converter.register_unstructure_hook_factory(struct, partial(_struct_writer, converter))
+    converter.register_structure_hook_factory(struct, partial(_struct_reader, converter))
+    converter.register_unstructure_hook_factory(_is_class_union, partial(_union_writer, converter))
+    converter.register_structure_hook_factory(_is_class_union, partial(_union_reader, converter))
     return converter
 
 
@@ -100,9 +97,7 @@ def _is_class_union(tp: Any) -> bool:
     """Whether a type is a union that needs a tag: two members that are written alike."""
     parts = members(tp)
     return (
-        len(parts) > 1
-        and sum(part is not type(None) for part in parts) > 1
-        and any(map(_is_object, parts))
+        len(parts) > 1 and sum(part is not type(None) for part in parts) > 1 and any(map(_is_object, parts))
     )
 
 
@@ -124,8 +119,9 @@ def _union_reader(converter: Converter, tp: Any) -> Callable[[Any, Any], Any]:
 
 
 def read_foreign(converter: Converter, data: Any, tp: Any) -> Any:
-    """Read data that awaitpy did not write as a type that msgspec can't: a union of classes is told
-    apart by the fields of its members, the first that fits.
+    """Read data that awaitpy did not write as a type that msgspec can't.
+
+    A union of classes is told apart by the fields of its members: the first that fits.
     """
     parts = members(tp)
     if len(parts) == 1:

@@ -16,23 +16,26 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
+from awaitpy._guards import is_map, is_row, is_set
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
-_KEYS: Final = frozenset({str, int})
+SCALARS: Final[frozenset[Any]] = frozenset({str, int, float, bool, type(None), bytes})
+_KEYS: Final[frozenset[Any]] = frozenset({str, int})
 
 
-def plain(value: Any, scalars: frozenset[type] = SCALARS, keys: frozenset[type] = _KEYS) -> bool:
+def plain(value: Any) -> bool:
     """Whether a value survives without any type: scalars, lists, dicts with str or int keys."""
-    kind = type(value)
+    scalars, keys = SCALARS, _KEYS
+    kind: Any = value.__class__
     if kind is dict:
         for key, item in value.items():
             if type(key) not in keys or (type(item) not in scalars and not plain(item)):
                 return False
         return True
     if kind is list:
-        for item in value:
+        for item in value:  # noqa: SIM110  a generator would cost each step twice as much
             if type(item) not in scalars and not plain(item):
                 return False
         return True
@@ -43,17 +46,17 @@ def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:
     """Give the first place where a value did not come back exactly, and what is wrong there."""
     if type(was) is not type(back):
         return path, f"{_named(was)} would come back as {_named(back)}"
-    if isinstance(was, dict):
+    if is_map(was):
         return _mapping_difference(was, back, path)
-    if isinstance(was, (list, tuple)):
+    if is_row(was):
         if len(was) != len(back):
             return path, f"{_named(was)} would come back with another length"
         return _first(
             difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(was, back, strict=True))
         )
-    if isinstance(was, (set, frozenset)):
+    if is_set(was):
         return _set_difference(was, back, path)
-    fields = fields_of(type(was))
+    fields = fields_of(was.__class__)
     if fields is not None:
         return _first(
             difference(getattr(was, f, None), getattr(back, f, None), f"{path}.{f}") for f in fields
@@ -84,7 +87,7 @@ def _set_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
 def _leaf_same(was: Any, back: Any) -> bool:
     if isinstance(was, float):
         return (was == back and math.copysign(1, was) == math.copysign(1, back)) or (
-            was != was and back != back
+            math.isnan(was) and math.isnan(back)
         )
     if isinstance(was, complex):
         return _leaf_same(was.real, back.real) and _leaf_same(was.imag, back.imag)
@@ -99,7 +102,7 @@ def _moment(value: datetime | time) -> tuple[Any, ...]:
     return value.isoformat(), value.fold, type(value.tzinfo), value.tzinfo, value.tzname()
 
 
-def fields_of(cls: type) -> tuple[str, ...] | None:
+def fields_of(cls: Any) -> tuple[str, ...] | None:
     """Give the field names of an attrs class, dataclass or Struct; None for any other."""
     if hasattr(cls, "__struct_fields__"):
         return tuple(cls.__struct_fields__)
@@ -114,7 +117,8 @@ def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | N
     """Find the first place in an untyped value that would not survive, and say why."""
     if depth > _DEPTH:
         return path, "the value contains itself or is nested too deep"
-    if type(value) is dict:
+    kind: Any = value.__class__
+    if kind is dict:
         for key, item in value.items():
             if type(key) not in _KEYS:
                 return (
@@ -124,11 +128,9 @@ def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | N
             if (found := offender(item, f"{path}[{key!r:.40}]", depth + 1)) is not None:
                 return found
         return None
-    if type(value) is list:
+    if kind is list:
         return _first(offender(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
-    return (
-        None if type(value) in SCALARS else (path, f"{_named(value)} needs a type to be restored")
-    )
+    return None if type(value) in SCALARS else (path, f"{_named(value)} needs a type to be restored")
 
 
 _DEPTH: Final = 200
@@ -146,10 +148,10 @@ def unsupported(value: Any, name: str, path: str = "$", depth: int = 0) -> str:
     if depth > _DEPTH or type(value).__name__ == name:
         return path
     parts: Iterator[tuple[str, Any]] = iter(())
-    fields = fields_of(type(value))
-    if isinstance(value, dict):
+    fields = fields_of(value.__class__)
+    if is_map(value):
         parts = ((f"{path}[{key!r:.40}]", item) for key, item in value.items())
-    elif isinstance(value, (list, tuple, set, frozenset)):
+    elif is_row(value) or is_set(value):
         parts = ((f"{path}[{i}]", item) for i, item in enumerate(value))
     elif fields is not None:
         parts = ((f"{path}.{f}", getattr(value, f, None)) for f in fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 import msgspec
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Moment = Union[datetime, float, int]
+Moment = datetime | float
 
 
 @attrs.frozen
@@ -113,9 +113,7 @@ def moment(now: Moment | None) -> datetime:
         return datetime.now(UTC)
     if isinstance(now, datetime):
         if now.tzinfo is None:
-            raise ValueError(
-                "A time needs a zone: give datetime.now(timezone.utc), not a naive one."
-            )
+            raise ValueError("A time needs a zone: give datetime.now(timezone.utc), not a naive one.")
         return now.astimezone(UTC)
     return datetime.fromtimestamp(now, UTC)
 
@@ -176,16 +174,12 @@ def _refuse(state: ResumeState, hook: OpenHook, at: datetime, method: str | None
     for other in hook.race:
         rival = state.hooks.get(other)
         if rival is not None and rival.deliveries:
-            raise HookAlreadyResolved(
-                hook.hook_id, "lost to another hook, whose answer came first and"
-            )
+            raise HookAlreadyResolved(hook.hook_id, "lost to another hook, whose answer came first and")
     if hook.deadline is not None and at >= hook.deadline:
         raise HookExpired(hook.hook_id, hook.deadline)
 
 
-def _late(
-    state: ResumeState, hook_id: str, raw: msgspec.Raw, delivery_id: str | None
-) -> ResumeState:
+def _late(state: ResumeState, hook_id: str, raw: msgspec.Raw, delivery_id: str | None) -> ResumeState:
     """Answer a delivery to a hook that is not open: the same again, another, or none of ours."""
     if hook_id not in state.closed:
         raise UnknownHook(hook_id, state.run_id)
@@ -226,8 +220,9 @@ def is_pending_hook(error: object) -> TypeIs[PendingHook]:
 
 
 def next_wakeup(state: ResumeState) -> datetime | None:
-    """Give the time (aware, UTC) at which the state next needs a `resume`: at once if a delivery
-    waits to be taken, else at the first deadline, else never (None).
+    """Give the time (aware, UTC) at which the state next needs a `resume`; None for never.
+
+    At once if a delivery waits to be taken, else at the first deadline.
     """
     if state.end is not None:
         return None
@@ -237,7 +232,7 @@ def next_wakeup(state: ResumeState) -> datetime | None:
     return min(ready or due, default=None)
 
 
-def created(hook: Hook) -> tuple[int, bytes]:
+def created(hook: Hook) -> tuple[_wire.Form, bytes]:
     """Encode a hook for the journal."""
     return _wire.PLAIN, _wire.encode(hook)
 

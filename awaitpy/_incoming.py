@@ -12,6 +12,7 @@ import msgspec
 
 from awaitpy import _fidelity
 from awaitpy import _payload as payloads
+from awaitpy._guards import is_list, is_map, is_row, is_set
 from awaitpy._wire import NATIVE, encode
 from awaitpy.errors import InvalidPayload
 
@@ -35,14 +36,12 @@ def as_delivery(hook_id: str, value: Any) -> msgspec.Raw:
     except (OverflowError, UnicodeError, RecursionError):
         raise InvalidPayload(hook_id, "$", "the value can't be held by MessagePack") from None
     if form > NATIVE:
-        raise InvalidPayload(
-            hook_id, "$", f"a {type(value).__name__} needs a converter: inject plain data"
-        )
+        raise InvalidPayload(hook_id, "$", f"a {type(value).__name__} needs a converter: inject plain data")
     return msgspec.Raw(data)
 
 
 def _class_of(value: Any) -> Any:
-    return Any if isinstance(value, (dict, list, tuple, set, frozenset)) else type(value)
+    return Any if is_map(value) or is_row(value) or is_set(value) else value.__class__
 
 
 def check_payload(hook_id: str, raw: msgspec.Raw, payload: Any) -> None:
@@ -59,7 +58,7 @@ def decode_payload(raw: msgspec.Raw, payload: Any, codecs: payloads.Codecs) -> A
         return _decode_any(raw)
     try:
         return _reader(payload, codecs)(raw)
-    except Exception as error:  # a user's decoder or class may raise anything
+    except Exception as error:  # noqa: BLE001  a user's decoder or class may raise anything
         raise _discreet(error) from None
 
 
@@ -78,9 +77,7 @@ def _reader(payload: Any, codecs: payloads.Codecs) -> Callable[[Any], Any]:
 
 def _is_decoder(payload: Any) -> bool:
     """Whether `payload` is a function to call, not a type to restore."""
-    return (
-        callable(payload) and not isinstance(payload, type) and not hasattr(payload, "__origin__")
-    )
+    return callable(payload) and not isinstance(payload, type) and not hasattr(payload, "__origin__")
 
 
 def _discreet(error: Exception) -> payloads.Misfit:
@@ -91,9 +88,7 @@ def _discreet(error: Exception) -> payloads.Misfit:
     if isinstance(error, (msgspec.MsgspecError, payloads.Misfit)):
         misfit = payloads.misfit_of(error)
         cause = error.__cause__
-        if isinstance(cause, (ValueError, TypeError)) and not isinstance(
-            cause, msgspec.MsgspecError
-        ):
+        if isinstance(cause, (ValueError, TypeError)) and not isinstance(cause, msgspec.MsgspecError):
             return payloads.Misfit(misfit.path, "the class refused the value")
         return payloads.Misfit(misfit.path, _QUOTED.sub("value", misfit.problem))
     return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
@@ -118,9 +113,9 @@ def equal(one: msgspec.Raw, other: msgspec.Raw) -> bool:
 
 
 def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value).items()
+    if is_map(value):
+        items = value.items()
         return {k: _sorted(v) for k, v in sorted(items, key=lambda pair: repr(pair[0]))}
-    if isinstance(value, list):
-        return [_sorted(item) for item in cast("list[Any]", value)]
+    if is_list(value):
+        return [_sorted(item) for item in value]
     return value

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from awaitpy import _annotations as annotations
+from awaitpy import _annotations as hints
 from awaitpy import _check, _fidelity
 from awaitpy._annotations import MISSING
-from awaitpy._wire import CONVERTED, NATIVE, PLAIN, TAGGED, encode
+from awaitpy._wire import CONVERTED, NATIVE, PLAIN, TAGGED, Form, encode
 from awaitpy.errors import JournalError
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ class Codec:
         self._codecs = codecs
         self._decoder = _native_decoder(tp)
         self.native = self._decoder is not None
-        self.form = PLAIN if _check.is_plain(tp) else NATIVE
+        self.form: Form = PLAIN if _check.is_plain(tp) else NATIVE
         generated = _check.exact(tp) if self.native else None
         self.check: Callable[[Any], bool] = generated or _never
 
-    def encode(self, value: Any) -> tuple[int, bytes]:
+    def encode(self, value: Any) -> tuple[Form, bytes]:
         """Give the form and the bytes of a value that comes back exactly, or raise `Misfit`."""
         try:
             if self.check(value):
@@ -65,12 +65,12 @@ class Codec:
             pass  # the slow way says where and why
         return self.encode_slowly(value)
 
-    def encode_slowly(self, value: Any) -> tuple[int, bytes]:
+    def encode_slowly(self, value: Any) -> tuple[Form, bytes]:
         """Encode in the way that restores the value, found by trying, or raise `Misfit`."""
         misfit = self._try(NATIVE, value) if self.native else None
         if isinstance(misfit, bytes):
             return self.form, misfit
-        if len(annotations.members(self.type)) > 1:
+        if len(hints.members(self.type)) > 1:
             tagged = self._tagged(value)
             if tagged is not None:
                 return TAGGED, tagged
@@ -79,14 +79,14 @@ class Codec:
             return CONVERTED, converted
         raise misfit or converted
 
-    def decode(self, payload: msgspec.Raw, form: int) -> Any:
+    def decode(self, payload: msgspec.Raw, form: Form) -> Any:
         """Restore a value. Raises `Misfit` when the bytes are of another type than the code names."""
         try:
             return self._read(payload, form)
-        except Exception as error:  # a converter's hooks may raise anything
+        except Exception as error:
             raise misfit_of(error) from error
 
-    def _read(self, payload: Any, form: int) -> Any:
+    def _read(self, payload: Any, form: Form) -> Any:
         if form <= NATIVE:
             return self._native(payload)
         if form == TAGGED:
@@ -99,11 +99,11 @@ class Codec:
             raise Misfit("$", "the journal has it in a form that the type named now does not have")
         return self._decoder(payload)
 
-    def _try(self, form: int, value: Any) -> bytes | Misfit:
+    def _try(self, form: Form, value: Any) -> bytes | Misfit:
         try:
             data = encode(value if form == NATIVE else self._unstructured(value))
             back = self._read(data, form)
-        except Exception as error:  # a converter's hooks may raise anything
+        except Exception as error:  # noqa: BLE001  a converter's hooks may raise anything
             return self._explained(error, value)
         found = _fidelity.difference(value, back)
         return data if found is None else Misfit(*found)
@@ -121,20 +121,20 @@ class Codec:
         return misfit_of(error)
 
     def _tagged(self, value: Any) -> bytes | None:
-        tag = annotations.tag_of(value, annotations.tags(self.type))
+        tag = hints.tag_of(value, hints.tags(self.type))
         if tag is None:
             return None
         form, data = self._member(tag).encode(value)
         return encode((tag, form, msgspec.Raw(data)))
 
     def _member(self, tag: str) -> Codec:
-        named = annotations.tags(self.type)
+        named = hints.tags(self.type)
         if tag not in named:
             raise Misfit("$", f"the journal has a {tag}, and the code names {', '.join(named)}")
         return self._codecs.of_type(named[tag])
 
 
-_TAGGED_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw]).decode
+_TAGGED_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, Form, msgspec.Raw]).decode
 
 
 class PlainCodec(Codec):
@@ -146,7 +146,7 @@ class PlainCodec(Codec):
         super().__init__(Any, codecs)
         self.check = _fidelity.plain
 
-    def encode_slowly(self, value: Any) -> tuple[int, bytes]:
+    def encode_slowly(self, value: Any) -> tuple[Form, bytes]:
         """Refuse the value: say which part of it needs a type, or what MessagePack can't hold."""
         found = _fidelity.offender(value)
         if found is not None:
@@ -157,7 +157,7 @@ class PlainCodec(Codec):
             raise misfit_of(error) from error
         raise Misfit("$", "the value can't be encoded")
 
-    def _read(self, payload: Any, form: int) -> Any:
+    def _read(self, payload: Any, form: Form) -> Any:
         if form != PLAIN:
             raise Misfit("$", "the journal has a typed value, and the code names no type now")
         return _decode_any(payload)
@@ -170,9 +170,7 @@ def _never(_: Any) -> bool:
 def _native_decoder(tp: Any) -> Callable[[Any], Any] | None:
     try:
         return msgspec.msgpack.Decoder(tp).decode
-    except (
-        Exception
-    ):  # msgspec resolves the annotations of foreign classes, which may raise anything
+    except Exception:  # msgspec resolves the annotations of foreign classes, which may raise anything
         return None
 
 
@@ -190,8 +188,9 @@ class Returns:
 
     __slots__ = ("annotation", "errors", "named", "values")
 
-    def __init__(self, annotation: Any, named: bool, values: Codec, errors: Codec) -> None:
-        self.annotation, self.named = annotation, named
+    def __init__(self, annotation: Any, values: Codec, errors: Codec) -> None:
+        self.annotation = annotation
+        self.named = annotation is not MISSING
         self.values, self.errors = values, errors
 
 
@@ -203,7 +202,7 @@ class Codecs:
         self._types: dict[Any, Codec] = {}
         self._functions: dict[Any, Returns] = {}
         self._plain = PlainCodec(self)
-        self.untyped = Returns(MISSING, False, self._plain, self._plain)
+        self.untyped = Returns(MISSING, self._plain, self._plain)
 
     @property
     def converter(self) -> Converter:
@@ -217,7 +216,7 @@ class Codecs:
 
     def of_type(self, tp: Any) -> Codec:
         """Give the codec of a type; for no type and for Any, the plain one."""
-        tp = annotations.bare(tp) if tp is not MISSING else tp
+        tp = hints.bare(tp) if tp is not MISSING else tp
         if tp is MISSING or tp is Any or tp is object:
             return self._plain
         try:
@@ -230,8 +229,8 @@ class Codecs:
 
     def of_return(self, tp: Any) -> Returns:
         """Give the codecs for what a function of this return type gives."""
-        value, error = annotations.split(tp)
-        return Returns(tp, tp is not MISSING, self.of_type(value), self.of_type(error))
+        value, error = hints.split(tp)
+        return Returns(tp, self.of_type(value), self.of_type(error))
 
     def of_function(self, fn: Any) -> Returns:
         """Give the codecs for what `fn` is annotated to return. Raises NameError."""
@@ -251,11 +250,11 @@ class Codecs:
         return found
 
     def _resolved(self, fn: Any) -> Returns:
-        tp = annotations.returned(fn)
+        tp = hints.returned(fn)
         return self.untyped if tp is MISSING else self.of_return(tp)
 
 
-def journal_error(what: str, misfit: Misfit, named: bool) -> JournalError:
+def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:
     """Make the error for a value that was refused, with the mend that fits."""
     mend = (
         "Return exactly what the annotation names, or name the type that the value has: in the "

@@ -50,9 +50,7 @@ Headers = HasItems | Iterable[tuple[str, str]]
 class Verifier(Protocol):
     """Something that can tell who sent a request, such as `awaitpy.webhooks.StandardWebhooks`."""
 
-    def verify(
-        self, headers: Headers, body: bytes, *, now: datetime | float | None = None
-    ) -> str | None:
+    def verify(self, headers: Headers, body: bytes, *, now: datetime | float | None = None) -> str | None:
         """The id of the delivery, if it has one; raises `SignatureRefused`."""
         ...
 
@@ -96,8 +94,7 @@ def _clean(text: str) -> str:
 def _redacted(headers: Pairs, keep: Iterable[str]) -> Pairs:
     kept = {name.lower() for name in keep}
     return tuple(
-        (name, REDACTED if name not in kept and _SECRET.search(name) else value)
-        for name, value in headers
+        (name, REDACTED if name not in kept and _SECRET.search(name) else value) for name, value in headers
     )
 
 

@@ -12,7 +12,7 @@ from awaitpy import _workflow as workflows
 from awaitpy._hooks import moment
 from awaitpy._session import Exit, Session, Settings
 from awaitpy._state import ResumeState, changed
-from awaitpy._step import BoundStep
+from awaitpy._step import BoundStep, working
 from awaitpy._tasks import place
 from awaitpy.errors import (
     PendingHook,
@@ -155,9 +155,7 @@ class Runner:
             return _interrupted(state, VersionMismatch(flow.name, state.version, version))
         return None
 
-    async def _leg(
-        self, workflow: Any, state: ResumeState, args: Any, kwargs: Any
-    ) -> Outcome[Any, Any]:
+    async def _leg(self, workflow: Any, state: ResumeState, args: Any, kwargs: Any) -> Outcome[Any, Any]:
         """Run the workflow over the state until it ends or suspends; leave nothing running."""
         session = Session(self._settings, state)
         body = workflow(BoundStep(session), *args, **kwargs)
@@ -167,24 +165,23 @@ class Runner:
         error: BaseException | None = None
         try:
             why = await session.completed(await body)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001  sorted out by the session
             why, error = session.ended_by(raised), raised
         finally:
             place.reset(token)
-            await session.sweep(BoundStep.working)
+            await session.sweep(working)
             session.uncancel()
         if why is None and error is not None:
             raise error
         return self._outcome(workflow, session, why or Exit("interrupted"))
 
     def _outcome(self, workflow: Any, session: Session, why: Exit) -> Outcome[Any, Any]:
-        result: Any = Ok(why.value) if why.status == "completed" else Err(why.error)
+        completed = why.status == "completed"
+        result: Result[Any, Any] = Ok(why.value) if completed else Err(why.error)
         if session.read_only:
             return Outcome(result, session.state)
         state = _next_state(workflows.described(workflow), session, why)
-        session.tell(
-            f"run.{state.status}", None, None if isinstance(result, Ok) else _told(why.error)
-        )  # type: ignore[arg-type]  # a leg never ends as running
+        session.tell_end(state.status, None if completed else _told(why.error))
         return Outcome(result, state)
 
 

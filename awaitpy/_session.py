@@ -18,8 +18,9 @@ from awaitpy import _tasks
 from awaitpy._replay import Replay
 from awaitpy._state import settle
 from awaitpy._waits import unpark
+from awaitpy._wire import ERROR, Status
 from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
-from awaitpy.events import Event
+from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,11 +30,18 @@ if TYPE_CHECKING:
     from awaitpy._payload import Codecs
     from awaitpy._state import ResumeState
     from awaitpy._wire import Entry, OpenHook
-    from awaitpy.events import EventName
 
 # Turns of the event loop without any step asked for or under way, after which nothing more can come
 # by itself: enough for gathers within gathers to start and to finish.
 _QUIET: Final = 16
+
+
+_ENDS: Final[dict[Status, EventName]] = {
+    "suspended": "run.suspended",
+    "completed": "run.completed",
+    "failed": "run.failed",
+    "interrupted": "run.interrupted",
+}
 
 
 class Leave(BaseException):
@@ -90,14 +98,20 @@ class Session:
 
     # --- the journal ------------------------------------------------------------------------
 
-    async def journal(self, entry: Entry) -> None:
+    async def journal(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, and the cut steps that came before it; give each to `checkpoint`."""
         if self._cuts and not self._caller_cancelled():
             cuts, self._cuts = self._cuts, []
             for cut in cuts:
                 await self.journal(cut)
         self.replay.add(entry)
-        settle(entry, self.hooks, self.closed)
+        if entry.hook_id is not None:
+            settle(entry, self.hooks, self.closed)
+        if self.settings.on_event is not None:
+            if entry.kind == ERROR:
+                self.tell("step.failed", entry.key, given.error)
+            else:
+                self.tell("step.completed", entry.key)
         if self.settings.checkpoint is not None:
             await self._checkpoint(entry, self.settings.checkpoint)
 
@@ -110,7 +124,7 @@ class Session:
         await _tasks.finish([task])
         try:
             task.result()
-        except Exception as cause:
+        except Exception as cause:  # noqa: BLE001  a store may raise anything
             await self.stop(UnexpectedError(entry.key, cause))
 
     def cut(self, entry: Entry) -> None:
@@ -123,11 +137,11 @@ class Session:
         if self.settings.on_event is not None:
             self.settings.on_event(Event(name, self.state.run_id, key, detail))
 
-    # --- work under way ---------------------------------------------------------------------
+    def tell_end(self, status: Status, error: Any) -> None:
+        """Tell the observer how the leg ended."""
+        self.tell(_ENDS[status], None, error)
 
-    def begin(self) -> None:
-        """Count a step that is under way."""
-        self.active += 1
+    # --- work under way ---------------------------------------------------------------------
 
     def finish(self) -> None:
         """Count a step that is journaled, refused or cut off."""
@@ -271,12 +285,11 @@ class Session:
         """Give the exit of a workflow that raised; None if the error is the caller's, to be raised."""
         if isinstance(error, asyncio.CancelledError):
             return self._ended_by_cancel(error)
-        if self.exit is not None and (_leaves(error) or self.exit.status != "suspended"):
-            return self.exit
-        if isinstance(error, (Exception, BaseExceptionGroup)):
+        if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            return None
+        if self.exit is None or (self.exit.status == "suspended" and not _leaves(error)):
             self.exit = Exit("interrupted", UnexpectedError(None, error))
-            return self.exit
-        return None
+        return self.exit
 
     def _ended_by_cancel(self, error: asyncio.CancelledError) -> Exit | None:
         self.uncancel()
@@ -310,8 +323,7 @@ class Session:
         if not why.settled:
             return self.hooks
         return {
-            key: hook if hook.step_key in self.parked else unpark(hook)
-            for key, hook in self.hooks.items()
+            key: hook if hook.step_key in self.parked else unpark(hook) for key, hook in self.hooks.items()
         }
 
 
@@ -341,7 +353,6 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
     waiters.clear()
 
 
-def _leaves(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return any(_leaves(part) for part in error.exceptions)
-    return isinstance(error, Leave)
+def _leaves(error: Any) -> bool:
+    parts: tuple[Any, ...] = getattr(error, "exceptions", ())
+    return isinstance(error, Leave) or any(_leaves(part) for part in parts)

@@ -134,9 +134,7 @@ def _from_wire(wire: Wire) -> ResumeState:
     entries = {entry.key: entry for entry in wire.entries}
     hooks = {hook.hook_id: hook for hook in wire.hooks}
     if len(entries) != len(wire.entries) or len(hooks) != len(wire.hooks):
-        raise StateError(
-            "This state has one key twice: it was damaged or written by something else."
-        )
+        raise StateError("This state has one key twice: it was damaged or written by something else.")
     return ResumeState(
         run_id=wire.run_id,
         workflow=wire.workflow,
@@ -208,10 +206,10 @@ def _reopen(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed])
 
 
 def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
-    """Give the state that holds these entries too: how a store that keeps what `checkpoint` was
-    given, entry by entry, makes a state again after a crash.
+    """Give the state that holds these entries too.
 
-    An entry whose key the state has is taken for the same one and skipped.
+    So a store that keeps what `checkpoint` was given, entry by entry, makes a state again after a
+    crash. An entry whose key the state has is taken for the same one and skipped.
     """
     new = [entry for entry in entries if entry.key not in state.entries]
     if not new:
@@ -219,9 +217,7 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
     hooks, closed = dict(state.hooks), dict(state.closed)
     for entry in new:
         settle(entry, hooks, closed)
-    return changed(
-        state, entries={**state.entries, **{e.key: e for e in new}}, hooks=hooks, closed=closed
-    )
+    return changed(state, entries={**state.entries, **{e.key: e for e in new}}, hooks=hooks, closed=closed)
 
 
 def settle(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed]) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from awaitpy.errors import PendingHook
+
 
 @attrs.frozen
 class Wait:
@@ -20,4 +22,4 @@ class Wait:
     accept: Callable[[Any], Any] | None = None
     methods: tuple[str, ...] | None = None
     many: bool = False
-    race: tuple[str, ...] = ()
+    race: tuple[PendingHook, ...] = ()

@@ -11,9 +11,15 @@ from awaitpy import _payload as payloads
 from awaitpy._wait import Wait
 from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
 from awaitpy.errors import HookTimeout, PendingHook, StepMisuse
+from awaitpy.result import Err
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+def is_wait(given: Any) -> bool:
+    """Whether a step gave what `pending_hook` gives."""
+    return given.__class__ is Err and given.error.__class__ is PendingHook
 
 
 def alternatives(pending: PendingHook) -> tuple[PendingHook, ...]:

@@ -9,21 +9,34 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from awaitpy._guards import is_list, is_map, is_row
 from awaitpy.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORMAT: Final = 1
 
-VALUE, ERROR, HOOK, ANSWER, TIMEOUT, CUT = range(6)
+VALUE: Final = 0
+ERROR: Final = 1
+HOOK: Final = 2
+ANSWER: Final = 3
+TIMEOUT: Final = 4
+CUT: Final = 5
 KINDS: Final = ("value", "error", "hook", "answer", "timeout", "cut")
 
-PLAIN, NATIVE, CONVERTED, TAGGED = range(4)
+PLAIN: Final = 0
+NATIVE: Final = 1
+CONVERTED: Final = 2
+TAGGED: Final = 3
 """Forms of a payload: scalars, lists and dicts that need no type; as msgspec writes a typed value; by
 way of the converter; or [class name, form, payload] for a member of a union."""
 
+Kind = Literal[0, 1, 2, 3, 4, 5]
 Form = Literal[0, 1, 2, 3]
 Status = Literal["running", "suspended", "completed", "failed", "interrupted"]
 Closed = tuple[Literal["answered", "expired", "lost"], str]
@@ -37,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One journaled step: what it gave, encoded. Entries are only ever added."""
 
     key: str
-    kind: Literal[0, 1, 2, 3, 4, 5]
+    kind: Kind
     payload: msgspec.Raw
     form: Form = PLAIN
     hook_id: str | None = None
@@ -116,10 +129,10 @@ _decode_header: Final = msgspec.msgpack.Decoder(_Header).decode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 
 
-def from_bytes(data: bytes) -> Wire:
+def from_bytes(data: Any) -> Wire:
     """Read a state, or raise `StateError` that says what is wrong with the bytes."""
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise StateError(f"A state is read from bytes, not from {type(data).__name__}.")
+    if data.__class__ not in {bytes, bytearray, memoryview}:
+        raise StateError(f"A state is read from bytes, not from {data.__class__.__name__}.")
     if not data:
         raise StateError("These bytes are empty; a state never is. Was the row written?")
     try:
@@ -129,7 +142,7 @@ def from_bytes(data: bytes) -> Wire:
     return _checked(wire)
 
 
-def _diagnosis(data: bytes, error: Exception) -> str:
+def _diagnosis(data: Any, error: Exception) -> str:
     newer = _newer_format(data)
     if newer:
         return newer
@@ -140,7 +153,7 @@ def _diagnosis(data: bytes, error: Exception) -> str:
     return f"These bytes are no awaitpy state, or a damaged one: {error}."
 
 
-def _newer_format(data: bytes) -> str | None:
+def _newer_format(data: Any) -> str | None:
     try:
         found = _decode_header(data).awaitpy
     except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError):
@@ -213,10 +226,10 @@ _OPTIONAL: Final[dict[str, Any]] = {"form": PLAIN, "hook_id": None, "delivery_id
 
 def _readable(value: Any) -> Any:
     """Write what JSON has no word for as an object of one key that starts with a dollar sign."""
-    if isinstance(value, dict):
-        return _readable_map(cast("dict[Any, Any]", value))
-    if isinstance(value, (list, tuple)):
-        return [_readable(item) for item in cast("list[Any]", value)]
+    if is_map(value):
+        return _readable_map(value)
+    if is_row(value):
+        return [_readable(item) for item in value]
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -236,11 +249,10 @@ def _readable_map(value: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _restored(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_restored(item) for item in cast("list[Any]", value)]
-    if not isinstance(value, dict):
+    if is_list(value):
+        return [_restored(item) for item in value]
+    if not is_map(value):
         return value
-    value = cast("dict[str, Any]", value)
     if len(value) == 1:
         ((key, item),) = value.items()
         if key in _RESTORE:
@@ -253,12 +265,10 @@ def _restored_map(pairs: list[list[Any]]) -> dict[Any, Any]:
 
 
 def _hashable(key: Any) -> Any:
-    return (
-        tuple(_hashable(item) for item in cast("list[Any]", key)) if isinstance(key, list) else key
-    )
+    return tuple(_hashable(item) for item in key) if is_list(key) else key
 
 
-_RESTORE: Final = {
+_RESTORE: Final[dict[str, Callable[[Any], Any]]] = {
     "$bytes": lambda text: b64decode(text, validate=True),
     "$float": float,
     "$time": datetime.fromisoformat,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
 from weakref import WeakKeyDictionary
 
 import attrs
 
-from awaitpy import _annotations as annotations
+from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
 from awaitpy._annotations import MISSING
 from awaitpy._wire import End, Payload
@@ -62,9 +62,7 @@ class Described:
         positional = [p for p in self.parameters if p.kind in _POSITIONAL]
         if position < len(positional):
             return self._resolved(positional[position].annotation)
-        rest = next(
-            (p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None
-        )
+        rest = next((p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
         return self._resolved(rest.annotation) if rest else MISSING
 
     def keyword_type(self, name: str) -> Any:
@@ -81,15 +79,13 @@ class Described:
     def error_type(self) -> Any:
         """Give the union of the errors that the annotation of `step` declares, and the timeout."""
         args = get_args(self._resolved(self.step))
-        declared = [
-            e for e in (annotations.members(args[0]) if args else ()) if e is not PendingHook
-        ]
+        declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
         return Union[(*declared, HookTimeout)] if declared else MISSING
 
     def _resolved(self, annotation: Any) -> Any:
         if annotation is MISSING:
             return MISSING
-        return annotations.awaited(annotations.resolve(annotation, self.function))
+        return hints.awaited(hints.resolve(annotation, self.function))
 
 
 _POSITIONAL: Final = (
@@ -110,7 +106,7 @@ def described(function: Any) -> Described:
 
 
 def _described_anew(function: Any) -> Described:
-    inner = annotations.underlying(function)
+    inner = hints.underlying(function)
     name, version = getattr(inner, _DECLARED, (_name(inner), 1))
     parameters = list(inspect.signature(function).parameters.values())
     step = parameters[0].annotation if parameters else MISSING
@@ -120,7 +116,7 @@ def _described_anew(function: Any) -> Described:
 
 
 def _name(function: Any) -> str:
-    while isinstance(function, functools.partial):
+    while isinstance(function, partial):
         function = function.func
     return getattr(function, "__qualname__", type(function).__qualname__)
 
@@ -133,21 +129,17 @@ def recorded(
 ) -> tuple[tuple[Payload, ...], dict[str, Payload]]:
     """Encode the arguments of a run. Raises `JournalError` for one that would come back changed."""
     positional = tuple(
-        _encoded(flow, f"Argument {i + 1}", lambda i=i: flow.argument_type(i), value, codecs)
+        _encoded(flow, f"Argument {i + 1}", partial(flow.argument_type, i), value, codecs)
         for i, value in enumerate(args)
     )
     named = {
-        name: _encoded(
-            flow, f"Argument {name!r}", lambda n=name: flow.keyword_type(n), value, codecs
-        )
+        name: _encoded(flow, f"Argument {name!r}", partial(flow.keyword_type, name), value, codecs)
         for name, value in kwargs.items()
     }
     return positional, named
 
 
-def _encoded(
-    flow: Described, what: str, typed: Callable[[], Any], value: Any, codecs: Codecs
-) -> Payload:
+def _encoded(flow: Described, what: str, typed: Callable[[], Any], value: Any, codecs: Codecs) -> Payload:
     where = f"{what} of workflow {flow.name!r}"
     mend = "Annotate the parameter with exactly the type that is given."
     try:
@@ -155,22 +147,17 @@ def _encoded(
     except payloads.Misfit as misfit:
         raise JournalError(where, misfit.path, misfit.problem, mend) from None
     except NameError as error:
-        raise JournalError(
-            where, "the annotation", f"a name can't be found ({error})", mend
-        ) from None
-    return Payload(payloads.Raw(data), form)  # type: ignore[arg-type]  # codecs give the forms of _wire
+        raise JournalError(where, "the annotation", f"a name can't be found ({error})", mend) from None
+    return Payload(payloads.Raw(data), form)
 
 
 def restored(
     flow: Described, args: tuple[Payload, ...], kwargs: Mapping[str, Payload], codecs: Codecs
 ) -> tuple[list[Any], dict[str, Any]]:
     """Decode the arguments of a run. Raises `Misfit` or NameError."""
-    positional = [
-        codecs.of_type(flow.argument_type(i)).decode(p.value, p.form) for i, p in enumerate(args)
-    ]
+    positional = [codecs.of_type(flow.argument_type(i)).decode(p.value, p.form) for i, p in enumerate(args)]
     named = {
-        name: codecs.of_type(flow.keyword_type(name)).decode(p.value, p.form)
-        for name, p in kwargs.items()
+        name: codecs.of_type(flow.keyword_type(name)).decode(p.value, p.form) for name, p in kwargs.items()
     }
     return positional, named
 
@@ -184,7 +171,7 @@ def ending(flow: Described, ok: bool, value: Any, codecs: Codecs) -> End:
         form, data = _result_codec(flow, ok, codecs).encode(value)
     except (payloads.Misfit, NameError):
         return End(ok, recorded=False)
-    return End(ok, payloads.Raw(data), True, form)  # type: ignore[arg-type]  # codecs give the forms of _wire
+    return End(ok, payloads.Raw(data), True, form)
 
 
 def ended(flow: Described, end: End, codecs: Codecs) -> Any:

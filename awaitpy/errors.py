@@ -20,7 +20,7 @@ Exceptions: what a call to awaitpy refuses. `AwaitpyError` is their root::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -163,9 +163,7 @@ class UnknownStep(AwaitpyError):
 
     def __init__(self, key: str, run_id: str) -> None:
         self.key = key
-        super().__init__(
-            f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys."
-        )
+        super().__init__(f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys.")
 
 
 class StepMisuse(AwaitpyError):
@@ -290,11 +288,7 @@ class WorkflowDrift:
     def __str__(self) -> str:
         about = f"is about to run the new step {self.asked!r}" if self.asked else "has ended"
         more = f" (and {len(self.unasked) - 1} more)" if len(self.unasked) > 1 else ""
-        guess = (
-            f" The nearest journaled key is {self.nearest!r}: was it renamed?"
-            if self.nearest
-            else ""
-        )
+        guess = f" The nearest journaled key is {self.nearest!r}: was it renamed?" if self.nearest else ""
         added = f"step.options(since=...) if {self.asked!r} was added, " if self.asked else ""
         return (
             f"The workflow {about}, but its state has the step {self.journaled!r}{more} that this run "
@@ -350,14 +344,14 @@ class UnreadableEntry:
         )
 
 
-RunError = Union[
-    UnexpectedError,
-    WorkflowDrift,
-    VersionMismatch,
-    WorkflowMismatch,
-    UnreadableEntry,
-    PayloadMisfit,
-    HookRejected,
-    HookTimeout,
-]
+RunError = (
+    UnexpectedError
+    | WorkflowDrift
+    | VersionMismatch
+    | WorkflowMismatch
+    | UnreadableEntry
+    | PayloadMisfit
+    | HookRejected
+    | HookTimeout
+)
 """The errors that any run can end with, besides those that its workflow declares."""

@@ -1,0 +1,171 @@
+"""What a step does at a wait: arm its hooks, take a delivery and judge it, time out, or suspend."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from awaitpy import _hooks, _incoming, _waits
+from awaitpy import _payload as payloads
+from awaitpy._annotations import class_of
+from awaitpy._wait import Wait
+from awaitpy._waits import timed_out
+from awaitpy._wire import CUT, NIL, Entry
+from awaitpy.errors import HookRejected, PayloadMisfit, PendingHook, UnexpectedError
+from awaitpy.result import Err
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import msgspec
+
+    from awaitpy._payload import Returns
+    from awaitpy._session import Session
+    from awaitpy._wire import Delivery, OpenHook
+
+__all__ = ["Refusal", "asked_again", "decoded", "known", "timed_out", "wait"]
+
+
+@attrs.frozen
+class Refusal:
+    """Why `accept` says no, and the HTTP status of that: 422, or 403 for the wrong person."""
+
+    reason: str
+    status: int = 422
+
+
+async def wait(session: Session, key: str, pending: PendingHook) -> Any:
+    """Give the answer of a hook, its timeout in an `Err`, or suspend the run."""
+    now = session.settings.clock()
+    hooks = await _armed(session, key, pending, now)
+    found = _waits.first_delivery(hooks)
+    if found is not None:
+        return await _taken(session, key, pending, *found)
+    deadline = _waits.expired(hooks, now)
+    if deadline is not None:
+        return await _timeout(session, key, hooks[0], deadline)
+    first = hooks[0]
+    shown = attrs.evolve(pending, hook_id=first.hook_id, step_key=key, deadline=first.deadline, wait=None)
+    try:
+        await session.park(shown)
+    except asyncio.CancelledError:
+        session.cut(Entry(key, CUT, NIL))
+        raise
+
+
+async def _timeout(session: Session, key: str, hook: OpenHook, deadline: datetime) -> Any:
+    entry = _waits.timeout(key, hook, deadline)
+    await session.journal(entry)
+    session.tell("hook.expired", key, hook.hook_id)
+    return Err(timed_out(entry))
+
+
+async def _armed(session: Session, key: str, pending: PendingHook, now: datetime) -> list[OpenHook]:
+    """Make the hooks of a wait wait, and give them; end the run if one is closed."""
+    options = _waits.alternatives(pending)
+    race = tuple(option.hook_id for option in options)
+    for option in options:
+        if option.hook_id in session.closed:
+            why, by = session.closed[option.hook_id]
+            error = _waits.closed_before(option.hook_id, why, by)
+            await session.stop(UnexpectedError(key, error))
+        await _arm(session, key, option, now, race)
+    return [session.hooks[option.hook_id] for option in options]
+
+
+async def _arm(
+    session: Session, key: str, option: PendingHook, now: datetime, race: tuple[str, ...]
+) -> None:
+    before = session.hooks.get(option.hook_id)
+    try:
+        hook = _waits.arm(before, option, key, now, race)
+    except payloads.Misfit as misfit:
+        error = payloads.journal_error(f"The metadata of the wait {key!r}", misfit, named=False)
+        await session.stop(UnexpectedError(key, error))
+    if hook is not before:
+        # The order of the hooks is the order in which the run came to wait for them.
+        session.hooks.pop(option.hook_id, None)
+        session.hooks[option.hook_id] = hook
+
+
+async def _taken(
+    session: Session, key: str, pending: PendingHook, hook: OpenHook, delivery: Delivery
+) -> Any:
+    """Judge a delivery, journal it as the answer, and give its value."""
+    try:
+        value = decoded(session, pending, hook.hook_id, delivery.value)
+    except payloads.Misfit as misfit:
+        session.hooks[hook.hook_id] = _waits.drop(hook)
+        await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
+    await _judge(session, key, _chosen(pending, hook.hook_id), hook, value)
+    await session.journal(_waits.answer(key, hook, delivery))
+    session.tell("hook.answered", key, hook.hook_id)
+    return value
+
+
+async def _judge(session: Session, key: str, chosen: PendingHook, hook: OpenHook, value: Any) -> None:
+    """Ask the wait's `accept`; on its Err un-consume the delivery and end the leg."""
+    accept = chosen.wait.accept if chosen.wait is not None else None
+    if accept is None:
+        return
+    try:
+        verdict: Any = accept(value.value if value.__class__ is _hooks.Won else value)
+    except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
+        await session.stop(UnexpectedError(key, cause))
+    if verdict.__class__ is Err:
+        session.hooks[hook.hook_id] = _waits.drop(hook)
+        why = verdict.error if isinstance(verdict.error, Refusal) else Refusal(str(verdict.error))
+        await session.refuse(HookRejected(hook.hook_id, key, why.reason, why.status))
+
+
+def _chosen(pending: PendingHook, hook_id: str) -> PendingHook:
+    for option in _waits.alternatives(pending):
+        if option.hook_id == hook_id:
+            return option
+    raise payloads.Misfit("$", f"the journal has the answer of hook {hook_id!r}, another one")
+
+
+def decoded(session: Session, pending: PendingHook, hook_id: str, raw: msgspec.Raw) -> Any:
+    """Decode an answer as the wait wants it. Raises `Misfit`."""
+    wait_ = _chosen(pending, hook_id).wait
+    value = _incoming.decode_payload(raw, wait_.payload if wait_ else Any, session.codecs)
+    race = pending.wait is not None and bool(pending.wait.race)
+    return _hooks.Won(hook_id, value) if race else value
+
+
+# --- waits that are known from the state --------------------------------------------------------
+
+
+def known(held: OpenHook, fn: Any, returns: Returns) -> PendingHook | None:
+    """Give the wait of a step whose function need not run again to tell its terms.
+
+    pending_hook itself is asked each time: it has no effect, and knows the terms. So is a function
+    that says nothing of its payload's type, or whose wait has a judge.
+    """
+    return None if held.judged or held.race else _typed(held.hook_id, fn, returns)
+
+
+async def asked_again(
+    entry: Entry, returns: Returns, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> PendingHook:
+    """Give the terms of a wait that was answered. Raises `Misfit` if the step waits for none."""
+    typed = _typed(str(entry.hook_id), fn, returns)
+    if typed is not None:
+        return typed
+    given = fn(*args, **kwargs)
+    given = await given if inspect.isawaitable(given) else given
+    if not _waits.is_wait(given):
+        raise payloads.Misfit("$", "the journal has the answer of a hook, the step waits for none")
+    pending: PendingHook = given.error
+    return pending
+
+
+def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
+    tp = returns.values.type
+    asks = fn is _hooks.pending_hook or fn is _hooks.first_of
+    if asks or not returns.named or class_of(tp) is _hooks.Won:
+        return None
+    return PendingHook(hook_id, wait=Wait(payload=tp))
