@@ -41,7 +41,8 @@ def main() -> int:
 async def drive(shop: int, provider: int) -> None:
     async with httpx.AsyncClient(timeout=PATIENCE) as browser, server("provider", provider):
         async with server("app", shop) as first:
-            await browser.post(f"http://127.0.0.1:{shop}/orders", json={"total": 4200})
+            order = await browser.post(f"http://127.0.0.1:{shop}/orders", json={"total": 4200})
+            order.raise_for_status()
             show_state()
             first.kill()
             first.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import sys
@@ -87,15 +88,11 @@ SHOP = os.environ.get("SHOP_URL", "http://127.0.0.1:8000")
 PROVIDER = os.environ.get("PROVIDER_URL", "http://127.0.0.1:8001")
 
 database = sqlite3.connect(os.environ.get("SHOP_DATABASE", ":memory:"), isolation_level=None)
-database.execute(
-    "CREATE TABLE IF NOT EXISTS runs (hook_id TEXT PRIMARY KEY, revision INTEGER, state BLOB)"
-)
+database.execute("CREATE TABLE IF NOT EXISTS runs (hook_id TEXT PRIMARY KEY, revision INTEGER, state BLOB)")
 
 
 def insert(hook_id: str, state: ResumeState) -> None:
-    database.execute(
-        "INSERT INTO runs VALUES (?, ?, ?)", (hook_id, state.revision, state.to_bytes())
-    )
+    database.execute("INSERT INTO runs VALUES (?, ?, ?)", (hook_id, state.revision, state.to_bytes()))
 
 
 def load(hook_id: str) -> ResumeState | None:
@@ -115,6 +112,7 @@ def replace(hook_id: str, old: ResumeState, new: ResumeState) -> bool:
 # --- the routes -----------------------------------------------------------------------------------
 
 delivering = asyncio.Lock()
+log = logging.getLogger("shop")
 
 
 async def place_order(request: Request) -> Response:
@@ -124,8 +122,8 @@ async def place_order(request: Request) -> Response:
         case Err(PendingHook() as pending):
             insert(pending.hook_id, outcome.state)
             note("shop", f"the run is suspended, at revision {outcome.state.revision}")
-        case _:
-            pass
+        case ended:
+            log.warning("The run ended before its payment: %s", ended)
     return response(answer(outcome))
 
 
@@ -149,7 +147,8 @@ async def deliver(request: Request) -> Response:
     match outcome.result:
         case Ok(fulfilment):
             return response(answer(outcome, body={"fulfilment": fulfilment}))
-        case Err():
+        case Err(error):
+            log.warning("The run ended without a fulfilment: %s", error)
             return response(answer(outcome))
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from examples.payment_webhook import __main__ as demo
+from examples.payment_webhook.timeline import FILE
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def finished():
     command = [sys.executable, "-m", "examples.payment_webhook"]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,37 @@ def test_the_stored_run_is_shown_as_readable_json(finished):
     assert '"workflow": "checkout"' in finished.stdout
     assert '"status": "suspended"' in finished.stdout
     assert '"total": 4200' in finished.stdout
+
+
+GOOD = ("ran create-order", "ran start-checkout", "ran fulfil", "got the answer 200", "got the answer 200")
+
+
+def told(happened, monkeypatch, tmp_path):
+    """The exit code for this timeline, in which the first two lines come from another process."""
+    lines = [f"{i}.0\t{7 if i < 2 else 8}\tshop\t{what}\n" for i, what in enumerate(happened)]
+    file = tmp_path / "timeline.tsv"
+    file.write_text("".join(lines), encoding="utf-8")
+    monkeypatch.setenv(FILE, str(file))
+    return demo.report()
+
+
+def test_the_proof_accepts_a_timeline_in_which_all_happened_once(monkeypatch, tmp_path):
+    assert told(GOOD, monkeypatch, tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        pytest.param((*GOOD, "ran fulfil"), id="a step ran twice"),
+        pytest.param((*GOOD, "ran something-else"), id="an unknown step ran"),
+        pytest.param(GOOD[:1] + GOOD[2:], id="a step never ran"),
+        pytest.param((*GOOD[:4], "got the answer 500"), id="the provider got an error"),
+        pytest.param(GOOD[:4], id="the provider was answered once"),
+    ],
+)
+def test_the_proof_fails_for_any_other_timeline(happened, monkeypatch, tmp_path):
+    assert told(happened, monkeypatch, tmp_path) == 1
+
+
+def test_the_proof_fails_if_one_process_did_it_all(monkeypatch, tmp_path):
+    assert told(("is up", "is up", *GOOD), monkeypatch, tmp_path) == 1
