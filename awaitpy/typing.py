@@ -131,6 +131,24 @@ class Step(Protocol[E_contra]):
 
     @overload
     def attempt(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, PendingHook]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, HookTimeout]]: ...
+    @overload
+    def attempt(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[P, Result[T, PendingHook]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, HookTimeout]]: ...
+    @overload
+    def attempt(
         self,
         key: str,
         fn: Callable[P, Awaitable[Result[T, X]]],
@@ -142,24 +160,6 @@ class Step(Protocol[E_contra]):
     def attempt(
         self, key: str, fn: Callable[P, Result[T, X]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[object, Never, Result[T, X]]: ...
-    @overload
-    def attempt(
-        self: Step[PendingHook],
-        key: str,
-        fn: Callable[P, Awaitable[Result[T, X | PendingHook]]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Coroutine[object, Never, Result[T, X | HookTimeout]]: ...
-    @overload
-    def attempt(
-        self: Step[PendingHook],
-        key: str,
-        fn: Callable[P, Result[T, X | PendingHook]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Coroutine[object, Never, Result[T, X | HookTimeout]]: ...
     @overload
     def attempt(
         self, key: str, fn: Callable[P, Awaitable[V]], /, *args: P.args, **kwargs: P.kwargs
