@@ -111,6 +111,7 @@ def replace(hook_id: str, old: ResumeState, new: ResumeState) -> bool:
 
 # --- the routes -----------------------------------------------------------------------------------
 
+TRY_AGAIN = {"status": "try again"}
 delivering = asyncio.Lock()
 log = logging.getLogger("shop")
 
@@ -129,7 +130,7 @@ async def place_order(request: Request) -> Response:
 
 async def deliver(request: Request) -> Response:
     hook_id: str = request.path_params["hook_id"]
-    # One delivery at a time in this process; between processes the revision decides.
+    # One delivery at a time in this process; among processes the revision decides whose result counts.
     async with delivering:
         state = load(hook_id)
         if state is None:
@@ -140,9 +141,10 @@ async def deliver(request: Request) -> Response:
         except HookError as refused:
             return response(answer(refused))
         if not replace(hook_id, state, injected):
-            return JSONResponse({"status": "try again"}, 503)
+            return JSONResponse(TRY_AGAIN, 503)
         outcome = await resume(checkout, injected)
-        replace(hook_id, injected, outcome.state)
+        if not replace(hook_id, injected, outcome.state):
+            return JSONResponse(TRY_AGAIN, 503)
     note("shop", f"the run is {outcome.state.status}, at revision {outcome.state.revision}")
     match outcome.result:
         case Ok(fulfilment):

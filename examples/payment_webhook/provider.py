@@ -1,4 +1,4 @@
-"""The payment provider, a stranger: it speaks HTTP, and calls back until it is answered.
+"""The payment provider, a stranger: it speaks HTTP, and calls back until it is told that all is well.
 
 `python -m examples.payment_webhook.provider PORT`. `POST /checkouts` opens a checkout, `POST /pay`
 is the customer who pays it, any time later.
@@ -38,15 +38,18 @@ async def pay(_: Request) -> Response:
 
 
 async def call_back(url: str, payment: dict[str, str]) -> httpx.Response:
-    """Post the payment again and again, for as long as nobody answers."""
+    """Post the payment again and again, until an answer is a success."""
     async with httpx.AsyncClient(timeout=30) as client:
         for attempt in range(PATIENCE):
             try:
-                return await client.post(url, json=payment)
+                answer = await client.post(url, json=payment)
             except httpx.ConnectError:
                 if attempt == 0:
                     note("provider", "nobody answers, trying again")
-                await asyncio.sleep(0.1)
+            else:
+                if answer.is_success:
+                    return answer
+            await asyncio.sleep(0.1)
     return httpx.Response(504, json={"status": "gave up"})
 
 
