@@ -1,0 +1,51 @@
+"""The same work as in `limits`, as workflows of awaitpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awaitpy import PendingHook, ResumeState, Step, inject_hook, pending_hook, resume, run
+from tests.benchmarks.orders import ANSWER, HOOK, PLAIN, Approval, fetch_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    Flow = Callable[[Step[PendingHook], int], Coroutine[Any, Any, Approval]]
+
+
+async def journal_orders(step: Step[PendingHook], steps: int) -> None:
+    """Steps of an annotated async function."""
+    for number in range(steps):
+        await step(f"step-{number}", fetch_order)
+
+
+async def journal_plain(step: Step[PendingHook], steps: int) -> None:
+    """Steps of a lambda, which says nothing of what it returns."""
+    for number in range(steps):
+        await step(f"step-{number}", lambda: PLAIN)
+
+
+def approval(at_wait: Callable[[], None]) -> Flow:
+    """Give the workflow that journals orders and waits; it calls `at_wait` before the wait."""
+
+    async def approved(step: Step[PendingHook], steps: int) -> Approval:
+        for number in range(steps):
+            await step(f"step-{number}", fetch_order)
+        at_wait()
+        return await step("approve", pending_hook, HOOK, Approval)
+
+    return approved
+
+
+async def suspended(workflow: Flow, steps: int) -> bytes:
+    """Run to the hook, and keep the run as bytes."""
+    outcome = await run(workflow, steps)
+    return outcome.state.to_bytes()
+
+
+async def resumed(workflow: Flow, data: bytes) -> Approval:
+    """Read the run, inject the answer, and resume to the end."""
+    state = inject_hook(ResumeState.from_bytes(data), HOOK, ANSWER)
+    outcome = await resume(workflow, state)
+    return outcome.result.unwrap()
