@@ -11,6 +11,11 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from awaitpy.result import Err, Ok
 
+
+class Unresolved(Exception):
+    """An annotation that gives no type: a name that can't be found, or no type at all."""
+
+
 MISSING: Final[Any] = inspect.Signature.empty
 _AWAITABLE: Final = frozenset({Awaitable, Coroutine})
 _UNION: Final = frozenset({Union, types.UnionType})
@@ -31,13 +36,16 @@ def underlying(fn: Any) -> Any:
 def resolve(annotation: Any, function: Any) -> Any:
     """Evaluate a string annotation where `function` was defined, its closure included.
 
-    Raises NameError when a name isn't to be found there.
+    Raises `Unresolved` when that gives no type.
     """
     home = inspect.unwrap(function)
     names = {**_type_parameters(home), **_closure(home)}
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     scope = getattr(home, "__globals__", {})
-    return typing.get_type_hints(holder, scope, names, include_extras=True)["it"]
+    try:
+        return typing.get_type_hints(holder, scope, names, include_extras=True)["it"]
+    except Exception as error:
+        raise Unresolved(f"{type(error).__name__}: {error}") from error
 
 
 def _closure(function: Any) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def _type_parameters(function: Any) -> dict[str, Any]:
 
 
 def returned(fn: Any) -> Any:
-    """Give what `fn` is annotated to return, awaited; MISSING without annotation. Raises NameError."""
+    """Give what `fn` is annotated to return, awaited; MISSING without annotation. Raises `Unresolved`."""
     function = underlying(fn)
     if isinstance(function, type):
         return function

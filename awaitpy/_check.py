@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import typing
 from collections import abc
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,7 +22,7 @@ import attrs
 import msgspec
 
 from awaitpy._annotations import bare, members
-from awaitpy._fidelity import plain, struct
+from awaitpy._fidelity import has_dict, plain, struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def exact(tp: Any) -> Check | None:
     try:
         name = writer.function(tp)
         return writer.compiled(name)
-    except (_NotKnown, NameError, TypeError, RecursionError):
+    except (_NotKnown, NameError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError):
         return None
 
 
@@ -165,8 +166,8 @@ class _Writer:
     def literal(self, values: tuple[Any, ...]) -> str:
         if any(type(value) not in {str, int} and value is not None for value in values):
             raise _NotKnown
-        pairs = self.constant(frozenset((value.__class__, value) for value in values))
-        return f"(type({{v}}), {{v}}) in {pairs}" if values else "False"
+        kinds = self.constant(frozenset(value.__class__ for value in values))
+        return f"type({{v}}) in {kinds} and {{v}} in {self.constant(frozenset(values))}"
 
     def enumeration(self, tp: type[enum.Enum]) -> str:
         if issubclass(tp, enum.Flag) or any(type(m.value) not in (str, int) for m in tp):
@@ -225,7 +226,7 @@ class _Writer:
     def emit_typeddict(self, tp: Any, v: str, pad: str, out: list[str]) -> None:
         origin = get_origin(tp) or tp
         hints = _hints(origin, tp)
-        required = origin.__required_keys__
+        required = _required(origin, hints)
         seen = self.fresh("n")
         out.append(f"{pad}if type({v}) is not dict: return False")
         out.append(f"{pad}{seen} = {len(required)}")
@@ -244,6 +245,8 @@ class _Writer:
         tests = [(place, hint, self.leaf(_stripped(hint))) for place, hint in fields]
         leaves = [f"({test.format(v=place)})" for place, _, test in tests if test is not None]
         out.append(f"{pad}if type({v}) is not {self.constant(cls)}: return False")
+        if has_dict(cls):  # an attribute beside the fields would be lost
+            out.append(f"{pad}if len({v}.__dict__) != {_in_dict(cls)}: return False")
         if leaves:
             out.append(f"{pad}if not ({' and '.join(leaves)}): return False")
         for place, hint, test in tests:
@@ -261,6 +264,16 @@ def _stripped(tp: Any) -> Any:
     return stripped if stripped is tp else _stripped(stripped)
 
 
+def _required(cls: Any, fields: dict[str, Any]) -> frozenset[str]:
+    """Give the keys that a TypedDict must have; `__required_keys__` is wrong for string annotations."""
+    return frozenset(
+        name
+        for name, hint in fields.items()
+        if get_origin(hint) is not typing.NotRequired
+        and (get_origin(hint) is typing.Required or name in cls.__required_keys__)
+    )
+
+
 def _argument(tp: Any) -> Any:
     return (get_args(tp) or (Any,))[0]
 
@@ -269,7 +282,9 @@ def _hints(cls: Any, tp: Any) -> dict[str, Any]:
     """Give the types of a class's fields, with the arguments of a generic put in."""
     hints = typing.get_type_hints(cls, include_extras=True)
     arguments = dict(zip(getattr(cls, "__parameters__", ()), get_args(tp), strict=False))
-    return {name: _substituted(hint, arguments) for name, hint in hints.items()}
+    own = getattr(cls, "__annotations__", {})
+    # A parameter in an inherited field is the base's, even if it has the same name.
+    return {name: _substituted(hint, arguments if name in own else {}) for name, hint in hints.items()}
 
 
 def _substituted(hint: Any, arguments: dict[Any, Any]) -> Any:
@@ -283,13 +298,24 @@ def _substituted(hint: Any, arguments: dict[Any, Any]) -> Any:
     return hint[tuple(_substituted(p, arguments) for p in parameters)]
 
 
+_RUNS: Final = frozenset({"__attrs_post_init__", "__attrs_pre_init__"})
+
+
+def _in_dict(cls: Any) -> int:
+    """Count the fields that live in the `__dict__` of an instance, and not in slots or a tuple."""
+    if issubclass(cls, tuple):
+        return 0
+    return sum(not inspect.ismemberdescriptor(getattr(cls, name, None)) for name in _fields(cls))
+
+
 def _fields(cls: Any) -> tuple[str, ...]:
     """Give the fields of a class that msgspec restores without running code of the class."""
     if struct(cls) and not hasattr(cls, "__post_init__"):
         return tuple(cls.__struct_fields__)
-    if attrs.has(cls) and not hasattr(cls, "__attrs_post_init__"):
+    if attrs.has(cls) and not (_RUNS & set(dir(cls))):
         fields = attrs.fields(cls)
-        if all(f.init and not f.name.startswith("_") for f in fields):
+        # Validators are run by msgspec, and may refuse what the value has become.
+        if all(f.init and f.validator is None and not f.name.startswith("_") for f in fields):
             return tuple(f.name for f in fields)
     elif dataclasses.is_dataclass(cls) and not hasattr(cls, "__post_init__"):
         own = dataclasses.fields(cls)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
-from cattrs import Converter
+from cattrs import BaseValidationError, Converter
 
-from awaitpy._annotations import class_of, members, tag_of, tags
-from awaitpy._fidelity import fields_of, struct
+from awaitpy._annotations import members, tag_of, tags
+from awaitpy._fidelity import struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ def make_converter() -> Converter:
         converter.register_structure_hook(cls, read)
     converter.register_unstructure_hook_factory(struct, partial(_struct_writer, converter))
     converter.register_structure_hook_factory(struct, partial(_struct_reader, converter))
-    converter.register_unstructure_hook_factory(_is_class_union, partial(_union_writer, converter))
-    converter.register_structure_hook_factory(_is_class_union, partial(_union_reader, converter))
+    converter.register_unstructure_hook_factory(_is_tagged, partial(_union_writer, converter))
+    converter.register_structure_hook_factory(_is_tagged, partial(_union_reader, converter))
     return converter
 
 
@@ -75,6 +75,7 @@ _PAIRS: list[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], Any]]] = [
     (UUID, str, lambda raw, _: UUID(raw)),
     (complex, lambda v: [v.real, v.imag], lambda raw, _: complex(*raw)),
     (bytes, _as_is, lambda raw, _: raw),
+    (type(None), _as_is, lambda raw, _: raw),
 ]
 
 
@@ -88,17 +89,9 @@ def _struct_reader(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
     return lambda raw, _: cls(**{n: converter.structure(v, types[n]) for n, v in raw.items()})
 
 
-def _is_object(tp: Any) -> bool:
-    cls = class_of(tp)
-    return isinstance(cls, type) and (fields_of(cls) is not None)
-
-
-def _is_class_union(tp: Any) -> bool:
-    """Whether a type is a union that needs a tag: two members that are written alike."""
-    parts = members(tp)
-    return (
-        len(parts) > 1 and sum(part is not type(None) for part in parts) > 1 and any(map(_is_object, parts))
-    )
+def _is_tagged(tp: Any) -> bool:
+    """Whether a type is a union of two members besides None, which only a tag tells apart surely."""
+    return sum(part is not type(None) for part in members(tp)) > 1
 
 
 def _union_writer(converter: Converter, tp: Any) -> Callable[[Any], Any]:
@@ -118,17 +111,41 @@ def _union_reader(converter: Converter, tp: Any) -> Callable[[Any, Any], Any]:
     return lambda raw, _: converter.structure(raw[1], named[raw[0]])
 
 
-def read_foreign(converter: Converter, data: Any, tp: Any) -> Any:
-    """Read data that awaitpy did not write as a type that msgspec can't.
+# --- data that awaitpy did not write -----------------------------------------------------------
 
-    A union of classes is told apart by the fields of its members: the first that fits.
+
+def read_foreign(data: Any, tp: Any) -> Any:
+    """Read a payload from outside as a type that msgspec can't read alone.
+
+    A union is told apart by the form and the fields of its members: the first that fits. All else is
+    read as strictly as by msgspec.
     """
-    parts = members(tp)
-    if len(parts) == 1:
-        return converter.structure(data, tp)
-    for part in parts:
-        try:
-            return msgspec.convert(data, part)
-        except (msgspec.ValidationError, TypeError):
-            continue
-    raise msgspec.ValidationError("Expected one of " + ", ".join(map(str, tags(tp))))
+    return _foreign().structure(data, tp)
+
+
+@cache
+def _foreign() -> Converter:
+    converter = Converter()
+    converter.register_structure_hook_func(_is_native, msgspec.convert)
+    converter.register_structure_hook_factory(_is_tagged, partial(_first_that_fits, converter))
+    return converter
+
+
+def _is_native(tp: Any) -> bool:
+    try:
+        msgspec.json.Decoder(tp)
+    except Exception:  # noqa: BLE001  msgspec evaluates foreign annotations, which may raise anything
+        return False
+    return True
+
+
+def _first_that_fits(converter: Converter, tp: Any) -> Callable[[Any, Any], Any]:
+    def read(data: Any, _: Any) -> Any:
+        for part in members(tp):
+            try:
+                return converter.structure(data, part)
+            except (BaseValidationError, msgspec.ValidationError, TypeError, ValueError):
+                continue
+        raise msgspec.ValidationError(f"Expected `{' | '.join(tags(tp))}`")
+
+    return read

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from datetime import datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -23,23 +25,27 @@ if TYPE_CHECKING:
 
 SCALARS: Final[frozenset[Any]] = frozenset({str, int, float, bool, type(None), bytes})
 _KEYS: Final[frozenset[Any]] = frozenset({str, int})
+DEPTH: Final = 200
+"""How deep a value may be nested: so deep that no one means it, and each state still has its JSON."""
 
 
-def plain(value: Any) -> bool:
+def plain(value: Any, depth: int = 0) -> bool:
     """Whether a value survives without any type: scalars, lists, dicts with str or int keys."""
-    scalars, keys = SCALARS, _KEYS
     kind: Any = value.__class__
     if kind is dict:
-        for key, item in value.items():
-            if type(key) not in keys or (type(item) not in scalars and not plain(item)):
+        for key in value:
+            if type(key) is not str and type(key) is not int:
                 return False
-        return True
-    if kind is list:
-        for item in value:  # noqa: SIM110  a generator would cost each step twice as much
-            if type(item) not in scalars and not plain(item):
-                return False
-        return True
-    return kind in scalars
+        value = value.values()
+    elif kind is not list:
+        return kind in SCALARS
+    for item in value:
+        kind = item.__class__
+        if kind is str or kind is int or kind in SCALARS:
+            continue
+        if (kind is not dict and kind is not list) or depth > DEPTH or not plain(item, depth + 1):
+            return False
+    return True
 
 
 def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:
@@ -48,20 +54,15 @@ def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:
         return path, f"{_named(was)} would come back as {_named(back)}"
     if is_map(was):
         return _mapping_difference(was, back, path)
-    if is_row(was):
-        if len(was) != len(back):
-            return path, f"{_named(was)} would come back with another length"
-        return _first(
-            difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(was, back, strict=True))
-        )
+    if is_row(was) or isinstance(was, deque):
+        return _row_difference(was, back, path)
     if is_set(was):
         return _set_difference(was, back, path)
     fields = fields_of(was.__class__)
     if fields is not None:
-        return _first(
-            difference(getattr(was, f, None), getattr(back, f, None), f"{path}.{f}") for f in fields
-        )
-    return None if _leaf_same(was, back) else (path, f"{_named(was)} would come back changed")
+        return _object_difference(fields, was, back, path)
+    same = _leaf_same(was, back)
+    return None if same is True else (path, f"{_named(was)} would come back changed")
 
 
 def _first(differences: Iterator[tuple[str, str] | None]) -> tuple[str, str] | None:
@@ -71,10 +72,44 @@ def _first(differences: Iterator[tuple[str, str] | None]) -> tuple[str, str] | N
 def _mapping_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
     if len(was) != len(back):
         return path, f"{_named(was)} would come back with other keys"
-    for key, other in zip(was, back, strict=True):
-        if (found := difference(key, other, f"{path}[key {key!r:.40}]")) is not None:
-            return found
-    return _first(difference(was[key], back[key], f"{path}[{key!r:.40}]") for key in was)
+    if getattr(was, "default_factory", None) is not getattr(back, "default_factory", None):
+        return path, f"{_named(was)} would come back with another default_factory"
+    for (key, item), (other, found) in zip(was.items(), back.items(), strict=True):
+        if fields_of(key.__class__) is not None:
+            return path, f"{_named(key)} can't be a key: JSON has no form for it"
+        trouble = difference(key, other, _at(path, key)) or difference(item, found, _at(path, key))
+        if trouble is not None:
+            return trouble
+    return None
+
+
+def _at(path: str, key: Any) -> str:
+    return f"{path}[{key!r:.40}]"
+
+
+def _row_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
+    if len(was) != len(back) or getattr(was, "maxlen", None) != getattr(back, "maxlen", None):
+        return path, f"{_named(was)} would come back with another length"
+    pairs = enumerate(zip(was, back, strict=True))
+    return _first(difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)
+
+
+def _object_difference(fields: tuple[str, ...], was: Any, back: Any, path: str) -> tuple[str, str] | None:
+    beside = set(getattr(was, "__dict__", ())) - set(fields) - _cached(was.__class__)
+    if has_dict(was.__class__) and beside:
+        return f"{path}.{min(beside)}", "an attribute that is no field would be lost"
+    return _first(difference(getattr(was, f, None), getattr(back, f, None), f"{path}.{f}") for f in fields)
+
+
+def _cached(cls: Any) -> set[str]:
+    """Give the names that a class computes again: what was cached need not come back."""
+    names: list[str] = [name for base in cls.__mro__ for name in vars(base)]
+    return {name for name in names if isinstance(getattr(cls, name, None), cached_property)}
+
+
+def has_dict(cls: Any) -> bool:
+    """Whether instances of a class can have attributes that the class does not name."""
+    return any("__dict__" in vars(base) for base in cls.__mro__)
 
 
 def _set_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
@@ -84,7 +119,7 @@ def _set_difference(was: Any, back: Any, path: str) -> tuple[str, str] | None:
     return _first(difference(item, theirs[item], f"{path}{{}}") for item in was)
 
 
-def _leaf_same(was: Any, back: Any) -> bool:
+def _leaf_same(was: Any, back: Any) -> Any:
     if isinstance(was, float):
         return (was == back and math.copysign(1, was) == math.copysign(1, back)) or (
             math.isnan(was) and math.isnan(back)
@@ -95,7 +130,7 @@ def _leaf_same(was: Any, back: Any) -> bool:
         return was.as_tuple() == back.as_tuple()
     if isinstance(was, (datetime, time)):
         return _moment(was) == _moment(back)
-    return bool(was == back)
+    return was == back
 
 
 def _moment(value: datetime | time) -> tuple[Any, ...]:
@@ -115,7 +150,7 @@ def fields_of(cls: Any) -> tuple[str, ...] | None:
 
 def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | None:
     """Find the first place in an untyped value that would not survive, and say why."""
-    if depth > _DEPTH:
+    if depth > DEPTH:
         return path, "the value contains itself or is nested too deep"
     kind: Any = value.__class__
     if kind is dict:
@@ -125,15 +160,12 @@ def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | N
                     f"{path}[key {key!r:.40}]",
                     f"a key is {_named(key)}, and only str and int survive",
                 )
-            if (found := offender(item, f"{path}[{key!r:.40}]", depth + 1)) is not None:
+            if (found := offender(item, _at(path, key), depth + 1)) is not None:
                 return found
         return None
     if kind is list:
         return _first(offender(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
     return None if type(value) in SCALARS else (path, f"{_named(value)} needs a type to be restored")
-
-
-_DEPTH: Final = 200
 
 
 def _named(value: Any) -> str:
@@ -145,12 +177,12 @@ def _named(value: Any) -> str:
 
 def unsupported(value: Any, name: str, path: str = "$", depth: int = 0) -> str:
     """Find the place of the first object whose type has this name, for a message."""
-    if depth > _DEPTH or type(value).__name__ == name:
+    if depth > DEPTH or type(value).__name__ == name:
         return path
     parts: Iterator[tuple[str, Any]] = iter(())
     fields = fields_of(value.__class__)
     if is_map(value):
-        parts = ((f"{path}[{key!r:.40}]", item) for key, item in value.items())
+        parts = ((_at(path, key), item) for key, item in value.items())
     elif is_row(value) or is_set(value):
         parts = ((f"{path}[{i}]", item) for i, item in enumerate(value))
     elif fields is not None:

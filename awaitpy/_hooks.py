@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import attrs
 import msgspec
 
 from awaitpy import _wire
 from awaitpy._incoming import as_delivery, check_payload, equal
+from awaitpy._payload import misfit_of
 from awaitpy._state import ResumeState, changed
 from awaitpy._wait import Wait
 from awaitpy._wire import Delivery, OpenHook
@@ -26,8 +27,11 @@ from awaitpy.result import Err, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
-    from typing_extensions import TypeIs
+    from typing_extensions import TypeForm, TypeIs
+
+    from awaitpy.typing import Decoder, WaitTerms
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -61,16 +65,28 @@ def create_hook(*, many: bool = False, new_id: Callable[[], str] | None = None) 
     return Hook(hook_id, f"hook:{hook_id}", many)
 
 
+@overload
+def pending_hook(hook_id: str, **terms: Unpack[WaitTerms]) -> Result[Any, PendingHook]: ...
+@overload
+def pending_hook(
+    hook_id: str, payload: TypeForm[T], **terms: Unpack[WaitTerms]
+) -> Result[T, PendingHook]: ...
+@overload
+def pending_hook(
+    hook_id: str, payload: Decoder[T], **terms: Unpack[WaitTerms]
+) -> Result[T, PendingHook]: ...
+@overload  # a union or Literal that passes through `step`: mypy sees a value there and no type
+def pending_hook(hook_id: str, payload: object, **terms: Unpack[WaitTerms]) -> Result[Any, PendingHook]: ...
 def pending_hook(
     hook_id: str,
-    payload: Callable[..., T] | Any = Any,
+    payload: Any = Any,
     *,
     metadata: Mapping[str, Any] | None = None,
     timeout: timedelta | float | None = None,
     accept: Callable[[Any], Result[Any, Any]] | None = None,
     methods: Sequence[str] | None = None,
     many: bool = False,
-) -> Result[T, PendingHook]:
+) -> Result[Any, PendingHook]:
     """Wait for hook `hook_id`: the step that returns this suspends the run until a value is there.
 
     `payload` is the type to restore (attrs, dataclass, Struct, TypedDict, union, ...) or a function
@@ -135,7 +151,7 @@ def inject_hook(
     Raises `UnknownHook`, `MethodNotAllowed`, `InvalidPayload`, `HookAlreadyResolved`, `HookExpired`
     or `RunFinished`.
     """
-    raw = as_delivery(hook_id, value)
+    raw = as_delivery(hook_id, value, delivery_id)
     hook = state.hooks.get(hook_id)
     if hook is None:
         return _late(state, hook_id, raw, delivery_id)
@@ -228,8 +244,16 @@ def next_wakeup(state: ResumeState) -> datetime | None:
         return None
     waiting = [hook for hook in state.hooks.values() if hook.step_key is not None]
     ready = [hook.deliveries[0].at for hook in waiting if hook.deliveries]
-    due = [hook.deadline for hook in waiting if hook.deadline is not None and not hook.deliveries]
-    return min(ready or due, default=None)
+    ends = (_end_of_wait(hook, state) for hook in waiting)
+    return min(ready or [end for end in ends if end is not None], default=None)
+
+
+def _end_of_wait(hook: OpenHook, state: ResumeState) -> datetime | None:
+    """Give the time at which a wait is over: that of a race when the last of its hooks is."""
+    rivals = [state.hooks[other] for other in hook.race if other in state.hooks]
+    deadlines = [each.deadline for each in (hook, *rivals)]
+    ends = [deadline for deadline in deadlines if deadline is not None]
+    return max(ends) if len(ends) == len(deadlines) else None
 
 
 def created(hook: Hook) -> tuple[_wire.Form, bytes]:
@@ -241,5 +265,8 @@ _DECODER = msgspec.msgpack.Decoder(Hook).decode
 
 
 def restored(payload: msgspec.Raw) -> Hook:
-    """Read a hook from the journal."""
-    return _DECODER(payload)
+    """Read a hook from the journal. Raises `Misfit`."""
+    try:
+        return _DECODER(payload)
+    except msgspec.MsgspecError as error:
+        raise misfit_of(error) from error

@@ -6,10 +6,11 @@ They are not held to the exactness of the journal: fresh and replayed wait both 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NewType, cast
 
 import msgspec
 
+from awaitpy import _annotations as hints
 from awaitpy import _fidelity
 from awaitpy import _payload as payloads
 from awaitpy._guards import is_list, is_map, is_row, is_set
@@ -21,23 +22,34 @@ if TYPE_CHECKING:
 
 _codecs: Final = payloads.Codecs()
 _decode_any: Final = msgspec.msgpack.Decoder().decode
-# A quoted value in a message of msgspec is a piece of the body: it must not reach logs or callers.
-_QUOTED: Final = re.compile(r"""(['"]).*\1|`[^`]*` not allowed""", re.DOTALL)
+# Only these messages speak of the type alone; any other may quote the body, which must not reach logs.
+_KNOWN: Final = re.compile(
+    r"Expected `[^`]*`(, got `[^`]*`)?$|Expected `\w+` (of length )?[<>=]+ ?[-\d.]+( and [<>=]+ ?[-\d.]+)?$"
+    r"|Object missing required field `[^`]*`$|Invalid (RFC3339|ISO8601|UUID|decimal|base64)[\w ]*$"
+    r"|Input data was truncated$"
+)
+_KEYS: Final = re.compile(r"\['.*?'\](?=[.\[]|$)|\[\\?\".*?\"\](?=[.\[]|$)|\[\.\.\.\]", re.DOTALL)
 
 
-def as_delivery(hook_id: str, value: Any) -> msgspec.Raw:
+def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Raw:
     """Encode an injected value: plain data, or an object of a class that MessagePack carries."""
     try:
+        encode(delivery_id)
         if _fidelity.plain(value):
             return msgspec.Raw(encode(value))
         form, data = _codecs.of_type(_class_of(value)).encode(value)
     except payloads.Misfit as misfit:
-        raise InvalidPayload(hook_id, misfit.path, misfit.problem) from None
+        raise InvalidPayload(hook_id, _public(misfit.path), misfit.problem) from None
     except (OverflowError, UnicodeError, RecursionError):
-        raise InvalidPayload(hook_id, "$", "the value can't be held by MessagePack") from None
+        raise InvalidPayload(hook_id, "$", "MessagePack can't hold the value or its id") from None
     if form > NATIVE:
         raise InvalidPayload(hook_id, "$", f"a {type(value).__name__} needs a converter: inject plain data")
     return msgspec.Raw(data)
+
+
+def _public(path: str) -> str:
+    """Give a path without the keys of dicts, which are words of the body."""
+    return _KEYS.sub("[...]", path)
 
 
 def _class_of(value: Any) -> Any:
@@ -72,33 +84,33 @@ def _reader(payload: Any, codecs: payloads.Codecs) -> Callable[[Any], Any]:
         return lambda raw: codec.decode(raw, NATIVE)
     from awaitpy._converter import read_foreign  # noqa: PLC0415  cattrs: see Codecs.converter
 
-    return lambda raw: read_foreign(codecs.converter, _decode_any(raw), payload)
+    return lambda raw: read_foreign(_decode_any(raw), payload)
 
 
 def _is_decoder(payload: Any) -> bool:
     """Whether `payload` is a function to call, not a type to restore."""
-    return callable(payload) and not isinstance(payload, type) and not hasattr(payload, "__origin__")
+    typed = isinstance(payload, (type, NewType)) or hasattr(payload, "__origin__")
+    return callable(payload) and not typed and hints.bare(payload) is payload
 
 
-def _discreet(error: Exception) -> payloads.Misfit:
+def _discreet(error: Any) -> payloads.Misfit:
     """Say where and what kind of trouble, without the words of the body."""
     details = getattr(error, "errors", None)
     if callable(details):
         return _from_details(error, details)
-    if isinstance(error, (msgspec.MsgspecError, payloads.Misfit)):
-        misfit = payloads.misfit_of(error)
-        cause = error.__cause__
-        if isinstance(cause, (ValueError, TypeError)) and not isinstance(cause, msgspec.MsgspecError):
-            return payloads.Misfit(misfit.path, "the class refused the value")
-        return payloads.Misfit(misfit.path, _QUOTED.sub("value", misfit.problem))
-    return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
+    if not isinstance(error, (msgspec.MsgspecError, payloads.Misfit, ExceptionGroup)):
+        return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
+    misfit = payloads.misfit_of(error)
+    known = _KNOWN.match(misfit.problem)
+    return payloads.Misfit(_public(misfit.path), known[0] if known else "the value is refused")
 
 
 def _from_details(error: Exception, details: Callable[[], Any]) -> payloads.Misfit:
     """Read the place and the kind of trouble of a pydantic error."""
     try:
         first = cast("dict[str, Any]", details()[0])
-        path = "$" + "".join(f".{part}" for part in first["loc"])
+        extra = "extra" in first["type"]
+        path = "$" + "".join(f".{part}" for part in first["loc"] if not extra)
         return payloads.Misfit(path, f"the value is refused ({first['type']})")
     except (TypeError, KeyError, IndexError):
         return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")

@@ -7,7 +7,10 @@ is taken. What fails that too is refused with a `JournalError`.
 
 from __future__ import annotations
 
+import re
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -102,19 +105,18 @@ class Codec:
     def _try(self, form: Form, value: Any) -> bytes | Misfit:
         try:
             data = encode(value if form == NATIVE else self._unstructured(value))
-            back = self._read(data, form)
-        except Exception as error:  # noqa: BLE001  a converter's hooks may raise anything
+            found = _fidelity.difference(value, self._read(data, form))
+        except Exception as error:  # noqa: BLE001  hooks and classes of users may raise anything
             return self._explained(error, value)
-        found = _fidelity.difference(value, back)
         return data if found is None else Misfit(*found)
 
     def _unstructured(self, value: Any) -> Any:
         return self._codecs.converter.unstructure(value, unstructure_as=self.type)
 
     def _explained(self, error: Exception, value: Any) -> Misfit:
-        text = str(error)
-        if isinstance(error, TypeError) and "Encoding objects of type" in text:
-            name = text.split("type ")[1].split(" ", maxsplit=1)[0].rpartition(".")[2]
+        unsupported = _UNSUPPORTED.search(str(error))
+        if unsupported is not None:
+            name = unsupported[1].rpartition(".")[2]
             return Misfit(_fidelity.unsupported(value, name), f"a {name} can't be encoded")
         if isinstance(error, RecursionError):
             return Misfit("$", "the value contains itself or is nested too deep")
@@ -134,6 +136,7 @@ class Codec:
         return self._codecs.of_type(named[tag])
 
 
+_UNSUPPORTED: Final = re.compile(r"Encoding objects of type (\S+) is unsupported")
 _TAGGED_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, Form, msgspec.Raw]).decode
 
 
@@ -170,26 +173,38 @@ def _never(_: Any) -> bool:
 def _native_decoder(tp: Any) -> Callable[[Any], Any] | None:
     try:
         return msgspec.msgpack.Decoder(tp).decode
-    except Exception:  # msgspec resolves the annotations of foreign classes, which may raise anything
+    except Exception:  # noqa: BLE001  foreign annotations are evaluated, which may raise anything
         return None
 
 
-def misfit_of(error: Exception) -> Misfit:
+def misfit_of(error: Any) -> Misfit:
     """Make a misfit of what msgspec, cattrs or a class said."""
     if isinstance(error, Misfit):
         return error
-    text = str(error)
-    problem, at, path = text.rpartition(" - at `")
-    return Misfit(path.rstrip("`"), problem) if at else Misfit("$", text or type(error).__name__)
+    text = str(error) or type(error).__name__
+    if isinstance(error, ExceptionGroup):  # cattrs's, which knows where
+        from cattrs import transform_error  # noqa: PLC0415  it raised this, so it is imported already
+
+        text, _, place = transform_error(error)[0].rpartition(" @ ")
+        return Misfit(place or "$", text)
+    placed = _PLACED.fullmatch(text)
+    return Misfit(_path(placed[2], placed[3]), placed[1]) if placed else Misfit("$", text)
+
+
+# msgspec writes " - at `$.a[...]`", and "at `key` in `$.a`" for the key of a dict.
+_PLACED: Final = re.compile(r"(.*?) - at `([^`]*)`(?: in `([^`]*)`)?", re.DOTALL)
+
+
+def _path(place: str, owner: str | None) -> str:
+    return place if owner is None else f"{owner}[{place}]"
 
 
 class Returns:
     """The two codecs of a function: of its value and of its typed error."""
 
-    __slots__ = ("annotation", "errors", "named", "values")
+    __slots__ = ("errors", "named", "values")
 
     def __init__(self, annotation: Any, values: Codec, errors: Codec) -> None:
-        self.annotation = annotation
         self.named = annotation is not MISSING
         self.values, self.errors = values, errors
 
@@ -200,7 +215,7 @@ class Codecs:
     def __init__(self, converter: Converter | None = None) -> None:
         self._converter = converter
         self._types: dict[Any, Codec] = {}
-        self._functions: dict[Any, Returns] = {}
+        self._functions: WeakKeyDictionary[Any, Returns] = WeakKeyDictionary()
         self._plain = PlainCodec(self)
         self.untyped = Returns(MISSING, self._plain, self._plain)
 
@@ -233,20 +248,14 @@ class Codecs:
         return Returns(tp, self.of_type(value), self.of_type(error))
 
     def of_function(self, fn: Any) -> Returns:
-        """Give the codecs for what `fn` is annotated to return. Raises NameError."""
-        try:
-            code = fn.__code__
-            annotation = fn.__annotations__.get("return", MISSING)
-        except AttributeError:  # a partial, a class or a callable object
+        """Give the codecs for what `fn` is annotated to return. Raises `Unresolved`."""
+        if fn.__class__ is not FunctionType:  # a partial, a method, a class or a callable object
             return self._resolved(fn)
-        if annotation is MISSING:
+        if "return" not in fn.__annotations__:
             return self.untyped
-        found = self._functions.get(code)
-        # Closures share code, and each may have been given its own types.
-        if found is not None and (found.annotation is annotation or found.annotation == annotation):
-            return found
-        found = self._functions[code] = self._resolved(fn)
-        found.annotation = annotation
+        found = self._functions.get(fn)
+        if found is None:
+            found = self._functions[fn] = self._resolved(fn)
         return found
 
     def _resolved(self, fn: Any) -> Returns:

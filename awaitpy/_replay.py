@@ -21,7 +21,20 @@ class Replay:
     time, however long the journal is.
     """
 
-    __slots__ = ("_asked", "_counts", "_exempt", "due", "entries", "known", "version")
+    __slots__ = (
+        "_asked",
+        "_counts",
+        "_exempt",
+        "_order",
+        "_passed",
+        "_positions",
+        "due",
+        "early",
+        "entries",
+        "known",
+        "turn",
+        "version",
+    )
 
     def __init__(self, state: ResumeState, retired: Collection[str]) -> None:
         self.entries = dict(state.entries)
@@ -31,18 +44,49 @@ class Replay:
         for key in retired:
             self.due.pop(key, None)
         self._asked: set[str] = set()
+        self._passed: set[str] = set()
+        self._order = iter(list(self.due))
+        self.turn = next(self._order, None)
+        self.early = False
+        self._positions: dict[str, int] = {}
         self._exempt = set(state.forgotten)
         self._counts: Counter[str] | None = None
 
     def ask(self, key: str) -> Entry | None:
         """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`."""
-        if key in self._asked:
+        asked = self._asked
+        if key in asked:
             raise DuplicateStepKey(key)
-        self._asked.add(key)
+        asked.add(key)
+        if not self.known:
+            return None
         entry = self.entries.get(key)
-        if entry is not None and self.due.pop(key, None) is not None and self._counts is not None:
-            self._counts.subtract(_prefixes(key))
+        self.early = False
+        if self.due.pop(key, None) is not None:
+            if self._counts is not None:
+                self._counts.subtract(_prefixes(key))
+            if key == self.turn:
+                self._advance()
+            else:
+                self.early = True
         return entry
+
+    def _advance(self) -> None:
+        self.turn = next(self._order, None)
+        while self.turn in self._passed:
+            self.turn = next(self._order, None)
+
+    def pass_early(self, key: str) -> None:
+        """Let a step that was asked for before its turn go on."""
+        self._passed.add(key)
+        if key == self.turn:
+            self._advance()
+
+    def position(self, key: str) -> int:
+        """Give the place of an entry in the journal."""
+        if not self._positions:
+            self._positions = {key: i for i, key in enumerate(self.entries)}
+        return self._positions[key]
 
     def may_run(self, key: str, since: int | None) -> bool:
         """Whether a new step may run before all that is due was asked: forgotten, or declared new."""
@@ -62,7 +106,8 @@ class Replay:
     def add(self, entry: Entry) -> None:
         """Journal a new entry. The names of forgotten steps end with their new result."""
         self.entries[entry.key] = entry
-        self._exempt.discard(entry.key)
+        if self._exempt:
+            self._exempt.discard(entry.key)
 
     @property
     def forgotten(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import attrs
 
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
+from awaitpy._annotations import Unresolved
 from awaitpy._hooks import moment
 from awaitpy._session import Exit, Session, Settings
 from awaitpy._state import ResumeState, changed
@@ -134,13 +135,13 @@ class Runner:
         if state.end is not None:
             try:
                 value = workflows.ended(flow, state.end, codecs)
-            except (payloads.Misfit, NameError):
+            except (payloads.Misfit, Unresolved):
                 pass  # its result was not recorded: the steps are replayed, and nothing runs
             else:
                 return Outcome(Ok(value) if state.end.ok else Err(value), state)
         try:
             args, kwargs = workflows.restored(flow, state.args, state.kwargs, codecs)
-        except (payloads.Misfit, NameError) as error:
+        except (payloads.Misfit, Unresolved) as error:
             return _interrupted(state, UnreadableEntry("the arguments", _problem(error)))
         return await self._leg(workflow, state, args, kwargs)
 
@@ -169,7 +170,7 @@ class Runner:
             why, error = session.ended_by(raised), raised
         finally:
             place.reset(token)
-            await session.sweep(working)
+            await session.sweep(working, drain=why is not None)
             session.uncancel()
         if why is None and error is not None:
             raise error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import attrs
@@ -18,7 +19,7 @@ from awaitpy import _tasks
 from awaitpy._replay import Replay
 from awaitpy._state import settle
 from awaitpy._waits import unpark
-from awaitpy._wire import ERROR, Status
+from awaitpy._wire import CUT, ERROR, HOOK, NIL, VALUE, Entry, Status
 from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
 from awaitpy.events import Event, EventName
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import CodeType
 
-    from awaitpy._payload import Codecs
+    from awaitpy._payload import Codecs, Returns
     from awaitpy._state import ResumeState
-    from awaitpy._wire import Entry, OpenHook
+    from awaitpy._wire import OpenHook
 
+# Turns of the event loop that code needs to react to the result of a step in another task.
+_REACT: Final = 4
 # Turns of the event loop without any step asked for or under way, after which nothing more can come
 # by itself: enough for gathers within gathers to start and to finish.
 _QUIET: Final = 16
@@ -72,27 +75,67 @@ class Settings:
 class Session:
     """The mutable middle of one leg, between the state that went in and the one that comes out."""
 
+    __slots__ = (
+        "_cancels",
+        "_cuts",
+        "_lock",
+        "_news",
+        "_root_leaves",
+        "_settling",
+        "_unwatched",
+        "_unwinding",
+        "active",
+        "awaited",
+        "closed",
+        "codecs",
+        "direct",
+        "exit",
+        "held",
+        "hooks",
+        "inside",
+        "mark",
+        "observed",
+        "over",
+        "parked",
+        "read_only",
+        "replay",
+        "returns",
+        "root",
+        "settings",
+        "state",
+        "waiting",
+    )
+
     def __init__(self, settings: Settings, state: ResumeState) -> None:
         self.settings = settings
         self.state = state
         self.codecs = settings.codecs
+        self.returns: dict[Any, Returns] = {}
         self.replay = Replay(state, settings.retired)
         self.hooks = dict(state.hooks)
         self.closed = dict(state.closed)
         self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
         self.parked: dict[str, PendingHook] = {}
+        self.held: dict[str, asyncio.Future[None]] = {}
         self.read_only = state.end is not None
         self.exit: Exit | None = None
         self.over = False
         self.active = 0
+        self.awaited: list[asyncio.Future[None]] = []
         self.mark, self.inside = object(), object()
-        self.root = asyncio.current_task()
-        self._cancels = self.root.cancelling() if self.root else 0
+        root = asyncio.current_task()
+        if root is None:
+            raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
+        self.root = root
+        self.observed = settings.on_event is not None
+        # Whether an entry need only be added: nobody is told, nothing else is to be journaled first.
+        self._unwatched = not (self.observed or settings.checkpoint or state.forgotten)
+        self.direct = self._unwatched
+        self._cancels = root.cancelling()
         self._root_leaves = False
         self._unwinding = False
         self._settling = False
         self._cuts: list[Entry] = []
-        self._idle: list[asyncio.Future[None]] = []
         self._news: list[asyncio.Future[None]] = []
         self._lock: asyncio.Lock | None = None
 
@@ -100,37 +143,55 @@ class Session:
 
     async def journal(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, and the cut steps that came before it; give each to `checkpoint`."""
-        if self._cuts and not self._caller_cancelled():
-            cuts, self._cuts = self._cuts, []
-            for cut in cuts:
-                await self.journal(cut)
+        await self.flush()
         self.replay.add(entry)
         if entry.hook_id is not None:
             settle(entry, self.hooks, self.closed)
-        if self.settings.on_event is not None:
-            if entry.kind == ERROR:
-                self.tell("step.failed", entry.key, given.error)
-            else:
-                self.tell("step.completed", entry.key)
+        if entry.kind == ERROR:
+            self.tell("step.failed", entry.key, given.error)
+        elif entry.kind in {VALUE, HOOK}:
+            self.tell("step.completed", entry.key)
         if self.settings.checkpoint is not None:
             await self._checkpoint(entry, self.settings.checkpoint)
+
+    async def keep(self, entry: Entry) -> None:
+        """Add an entry outside the call of a step's function: what goes wrong ends the run."""
+        try:
+            await self.journal(entry)
+        except Exception as cause:  # noqa: BLE001  a store may raise anything
+            await self.stop(UnexpectedError(entry.key, cause))
+
+    async def flush(self) -> None:
+        """Journal the steps that the workflow cut off, now that it has gone on after that."""
+        if self._cuts and not self._caller_cancelled():
+            cuts, self._cuts, self.direct = self._cuts, [], self._unwatched
+            for cut in cuts:
+                await self.journal(cut)
 
     async def _checkpoint(
         self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
     ) -> None:
         """Give the entry away, in the order of the journal and whole, even when the run is cancelled."""
         self._lock = self._lock or asyncio.Lock()
-        task = asyncio.ensure_future(_given(self._lock, checkpoint, entry))
+        context = copy_context()
+        context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
+        task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
         await _tasks.finish([task])
-        try:
-            task.result()
-        except Exception as cause:  # noqa: BLE001  a store may raise anything
-            await self.stop(UnexpectedError(entry.key, cause))
+        task.result()
 
-    def cut(self, entry: Entry) -> None:
+    def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
+        """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            return UnexpectedError(key, error)
+        self.cut(key)
+        raise error
+
+    def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
         if self.exit is None:
-            self._cuts.append(entry)
+            self._cuts.append(Entry(key, CUT, NIL))
+            self.direct = False
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
@@ -143,24 +204,63 @@ class Session:
 
     # --- work under way ---------------------------------------------------------------------
 
-    def finish(self) -> None:
-        """Count a step that is journaled, refused or cut off."""
-        self.active -= 1
-        if not self.active and self._idle:
-            _wake(self._idle)
+    def wake_idle(self) -> None:
+        """Wake those who wait until no step is under way, if that is so."""
+        if not self.active:
+            _wake(self.awaited)
 
-    async def _until_idle(self) -> None:
+    async def idle(self) -> None:
+        """Wait until no step is under way."""
         while self.active:
-            await _wait(self._idle)
+            await _wait(self.awaited)
 
     async def quiet(self, until: Callable[[], bool]) -> None:
         """Wait until nothing moves: no step under way, none asked for in some turns of the loop."""
         turns = 0
         while turns < _QUIET and not until():
-            await self._until_idle()
-            asked = self.replay.asked
+            await self.idle()
+            before = self._motion()
             await asyncio.sleep(0)
-            turns = turns + 1 if asked == self.replay.asked and not self.active else 0
+            still = before == self._motion() and not self.active and not self.held
+            turns = turns + 1 if still else 0
+
+    def _motion(self) -> tuple[int, int]:
+        """Count what changes as long as branches go on: keys asked for, tasks that carry the mark."""
+        return self.replay.asked, sys.getrefcount(self.mark)
+
+    async def hold(self, key: str) -> None:
+        """Hold a replayed step back until those that were journaled before it were asked for.
+
+        So that parallel branches get their results in the order in which these came, and the first
+        of them is first again. A step that nobody asks for any more is not waited for.
+        """
+        loop = asyncio.get_running_loop()
+        if not self.held:
+            loop.call_soon(self._pace, loop, 0, self._motion())
+        self.held[key] = loop.create_future()
+        try:
+            await self.held[key]
+        finally:
+            del self.held[key]
+            self.replay.pass_early(key)
+        if self.exit is not None:
+            await self.leave()
+
+    def _pace(self, loop: asyncio.AbstractEventLoop, calm: int, before: tuple[int, int]) -> None:
+        """Let a held step go on when its turn has come, or when no other can come any more."""
+        waiting = [key for key, future in self.held.items() if not future.done()]
+        if not waiting:
+            return
+        now = self._motion()
+        calm = calm + 1 if now == before else 0
+        turn = self.replay.turn
+        if self.exit is not None:
+            _wake(list(self.held.values()))
+        elif calm >= _REACT and turn in self.held:
+            _wake([self.held[turn]])
+        elif calm >= _QUIET:
+            _wake([self.held[min(waiting, key=self.replay.position)]])
+        loop.call_soon(self._pace, loop, calm, now)
 
     # --- the end of the leg -----------------------------------------------------------------
 
@@ -178,6 +278,7 @@ class Session:
 
     async def _end(self, why: Exit) -> NoReturn:
         if self.exit is None:
+            await self.flush()
             self.exit = why
             _wake(self._news)
         await self.leave()
@@ -198,20 +299,20 @@ class Session:
         """Leave the workflow, once all steps under way are journaled."""
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
-        try:
-            await self._until_idle()
-            if in_root:
-                raise Leave
-            if not (self._root_leaves or self._unwinding or self.over) and self.root is not None:
-                self._unwinding = True
-                self.root.cancel()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._root_leaves = self._root_leaves and not in_root
+        await self.idle()
+        if in_root:
+            raise Leave
+        if self._root_leaves or self._unwinding or self.over:
+            # What unwinds this task has come or will: a step in its `finally` must not wait for more.
+            raise asyncio.CancelledError
+        self._unwinding = True
+        self.root.cancel()
+        await asyncio.get_running_loop().create_future()
         raise Leave  # nothing sets that future; this says so to the type checkers
 
     async def park(self, pending: PendingHook) -> NoReturn:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
+        await self.flush()
         self.parked[pending.step_key] = pending
         self.tell("hook.waiting", pending.step_key, pending.hook_id)
         in_root = asyncio.current_task() is self.root
@@ -222,7 +323,8 @@ class Session:
             while self.exit is None:
                 await self._settle()
         except asyncio.CancelledError:
-            del self.parked[pending.step_key]
+            if self.exit is None:
+                del self.parked[pending.step_key]
             raise
         finally:
             self._root_leaves = self._root_leaves and not in_root
@@ -262,15 +364,16 @@ class Session:
         return self._has_tasks() and bool(_tasks.started(self.mark, working))
 
     def _caller_cancelled(self) -> bool:
-        return self.root is not None and self.root.cancelling() > self._cancels
+        return self.root.cancelling() > self._cancels
 
     # --- seen from the runner ---------------------------------------------------------------
 
     async def completed(self, value: Any) -> Exit:
         """Give the exit of a workflow that returned."""
         if self.exit is None:
+            await self.flush()
             self.exit = Exit("completed", value=value)
-            await self._until_idle()
+            await self.idle()
             if self.exit.status == "completed" and self.replay.due_in(""):
                 self.exit = Exit("interrupted", self.replay.drift(None))
         elif self.exit.status == "suspended":
@@ -301,14 +404,16 @@ class Session:
 
     def uncancel(self) -> None:
         """Take back the cancellation by which this session unwound its own root."""
-        if self._unwinding and self.root is not None:
+        if self._unwinding:
             self._unwinding = False
             self.root.uncancel()
 
-    async def sweep(self, working: CodeType) -> None:
+    async def sweep(self, working: CodeType, drain: bool) -> None:
         """Let nothing go on behind the caller's back: end every task that the workflow left."""
-        self.over = True
         self.exit = self.exit or Exit("interrupted")
+        if drain:
+            await self.idle()
+        self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
         while sys.getrefcount(self.mark) > _ALONE:
             tasks = _tasks.started(self.mark, working)

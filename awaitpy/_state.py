@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from awaitpy import _wire
-from awaitpy._wire import HOOK, Closed, End, Entry, OpenHook, Payload, Status, Wire
+from awaitpy._wire import CUT, HOOK, Closed, End, Entry, OpenHook, Payload, Status, Wire
 from awaitpy.errors import StateError, UnknownStep
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class PendingRecord:
     deliveries: int
 
 
-@attrs.frozen(eq=False, repr=False)
-class ResumeState:
+class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     """A run as a value: its arguments, what its steps gave, and the hooks that it waits for.
 
     Immutable. Each verb gives a new state that shares all it can with the old one, which still
-    works. `revision` grows with each change: store a state by comparing it (see the guide on stores).
+    works. `revision` grows with each change: store a state by comparing it (see the guide on
+    stores). The mappings are shared between states and never written after they came here.
     """
 
     run_id: str
@@ -47,11 +47,10 @@ class ResumeState:
     revision: int
     status: Status
     args: tuple[Payload, ...] = ()
-    kwargs: Mapping[str, Payload] = attrs.field(factory=dict[str, Payload])
-    # The three mappings are shared between states and never written after they came here.
-    entries: dict[str, Entry] = attrs.field(factory=dict[str, Entry])
-    hooks: dict[str, OpenHook] = attrs.field(factory=dict[str, OpenHook])
-    closed: dict[str, Closed] = attrs.field(factory=dict[str, Closed])
+    kwargs: dict[str, Payload] = {}
+    entries: dict[str, Entry] = {}
+    hooks: dict[str, OpenHook] = {}
+    closed: dict[str, Closed] = {}
     forgotten: tuple[str, ...] = ()
     end: End | None = None
 
@@ -76,7 +75,7 @@ class ResumeState:
                 revision=self.revision,
                 status=self.status,
                 args=self.args,
-                kwargs=dict(self.kwargs),
+                kwargs=self.kwargs,
                 entries=list(self.entries.values()),
                 hooks=tuple(self.hooks.values()),
                 closed=self.closed,
@@ -108,7 +107,8 @@ class ResumeState:
         return hash((self.run_id, self.revision))
 
     def __repr__(self) -> str:
-        waits = "".join(f", waits for {record.hook_id!r}" for record in self.pending)
+        waiting = [hook.hook_id for hook in self.hooks.values() if hook.step_key is not None]
+        waits = "".join(f", waits for {hook_id!r}" for hook_id in waiting)
         return (
             f"<ResumeState {self.workflow} run {self.run_id} revision {self.revision}: {self.status}, "
             f"{len(self.entries)} steps{waits}>"
@@ -118,7 +118,10 @@ class ResumeState:
 def _record(hook: OpenHook) -> PendingRecord:
     if hook.step_key is None or hook.since is None:
         raise StateError(f"Hook {hook.hook_id!r} waits since no time: the state is damaged.")
-    metadata = msgspec.msgpack.decode(hook.metadata)
+    try:
+        metadata = msgspec.msgpack.decode(hook.metadata)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise StateError(f"The metadata of hook {hook.hook_id!r} is damaged: {error}.") from None
     return PendingRecord(
         hook_id=hook.hook_id,
         step_key=hook.step_key,
@@ -153,7 +156,7 @@ def _from_wire(wire: Wire) -> ResumeState:
 
 def changed(state: ResumeState, **changes: Any) -> ResumeState:
     """Give the next revision of a state."""
-    return attrs.evolve(state, revision=state.revision + 1, **changes)
+    return msgspec.structs.replace(state, revision=state.revision + 1, **changes)
 
 
 def forget(state: ResumeState, key: str) -> ResumeState:
@@ -211,7 +214,7 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
     So a store that keeps what `checkpoint` was given, entry by entry, makes a state again after a
     crash. An entry whose key the state has is taken for the same one and skipped.
     """
-    new = [entry for entry in entries if entry.key not in state.entries]
+    new = [e for e in entries if e.key not in state.entries or e.kind == CUT]
     if not new:
         return state
     hooks, closed = dict(state.hooks), dict(state.closed)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
@@ -12,12 +11,12 @@ import msgspec
 
 from awaitpy import _hooks, _waiting
 from awaitpy import _payload as payloads
-from awaitpy._annotations import MISSING
+from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._tasks import place
 from awaitpy._waits import is_wait
-from awaitpy._wire import CUT, ERROR, HOOK, NIL, TIMEOUT, VALUE, Entry
+from awaitpy._wire import CUT, ERROR, HOOK, TIMEOUT, VALUE, Entry, encode
 from awaitpy.errors import (
-    DuplicateStepKey,
+    AwaitpyError,
     JournalError,
     StepMisuse,
     UnexpectedError,
@@ -26,7 +25,7 @@ from awaitpy.errors import (
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from awaitpy._payload import Returns
     from awaitpy._session import Session
@@ -55,16 +54,15 @@ class BoundStep:
         self._prefix = prefix
         self._policy = policy
 
-    async def __call__(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
         """Run `fn` once, ever; give what it gave. On `Err`, end the workflow with that error."""
-        given = await self._take(key, fn, args, kwargs)
-        if given.__class__ is Err:
-            await self._session.fail(given.error)
-        return given
+        return self._take(True, key, fn, args, kwargs)
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run `fn` once, ever; give what it gave as a `Result`."""
-        given = await self._take(key, fn, args, kwargs)
+        given = await self._take(False, key, fn, args, kwargs)
         return given if given.__class__ is Err else Ok(given)
 
     def options(self, *, returns: Any = MISSING, since: int | None = None) -> BoundStep:
@@ -79,33 +77,53 @@ class BoundStep:
         """Give the same step with its keys under `name/`."""
         return BoundStep(self._session, f"{self._prefix}{name}/", self._policy)
 
-    async def _take(self, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Give the value of a step, or its error in an `Err`: replayed, or new and journaled."""
+    async def _take(  # noqa: C901  written out for speed: every step passes here
+        self, ends: bool, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Give the value of a step: replayed, or new and journaled; its error in an `Err`.
+
+        With `ends` an error ends the workflow.
+        """
         session = self._session
-        if session.exit is not None or place.get() is session.inside or not _is_key(key):
+        if session.exit is not None or place.get() is session.inside or not key or type(key) is not str:
             await _misused(session, key)
         key = self._prefix + key
         try:
             entry = session.replay.ask(key)
-            returns = self._returns(fn)
-            if entry is not None and entry.kind == VALUE:
-                session.tell("step.replayed", key)
-                return returns.values.decode(entry.payload, entry.form)
-        except DuplicateStepKey as error:
-            await session.stop(UnexpectedError(key, error))
-        except NameError as error:
-            await session.stop(UnexpectedError(key, _unresolved(key, fn, error)))
-        except payloads.Misfit as misfit:
-            await _unreadable(session, key, misfit)
-        if entry is not None:
-            return await _replayed(session, entry, returns, fn, args, kwargs)
-        if session.replay.due or session.read_only:
-            await self._check_drift(key)
-        return await _run(session, key, returns, fn, args, kwargs)
+            returns = session.returns.get(fn) if fn.__class__ is FunctionType else None
+            if returns is None or self._policy is not _DEFAULT:
+                returns = self._returns(key, fn)
+            if entry is None:
+                if session.replay.due or session.read_only:
+                    await self._check_drift(key)
+                given = await _run(session, key, returns, fn, args, kwargs)
+            else:
+                if session.replay.early or session.held:
+                    await session.hold(key)
+                if entry.kind == VALUE and not session.observed:
+                    return returns.values.decode(entry.payload, entry.form)
+                given = await _replayed(session, entry, returns, fn, args, kwargs)
+        except (AwaitpyError, payloads.Misfit) as error:
+            await _untakable(session, key, error)
+        if given.__class__ is Err:
+            if is_wait(given):
+                given = await _waiting.wait(session, key, given.error)
+            if ends and given.__class__ is Err:
+                await session.fail(given.error)
+        return given
 
-    def _returns(self, fn: Any) -> Returns:
-        codecs, returns = self._session.codecs, self._policy.returns
-        return codecs.of_function(fn) if returns is MISSING else codecs.of_return(returns)
+    def _returns(self, key: str, fn: Any) -> Returns:
+        """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""
+        session, returns = self._session, self._policy.returns
+        try:
+            if returns is not MISSING:
+                return session.codecs.of_return(returns)
+            found = session.codecs.of_function(fn)
+        except Unresolved as error:
+            raise _unresolved(key, fn, error) from error
+        if found.named:  # one that is not named is mostly a lambda, made anew at each call
+            session.returns[fn] = found
+        return found
 
     async def _check_drift(self, key: str) -> None:
         """End the run with drift if this new step can't be one of unchanged code."""
@@ -122,33 +140,32 @@ class BoundStep:
             await session.stop(replay.drift(key, prefix))
 
 
-def _is_key(key: Any) -> bool:
-    return type(key) is str and key != ""
-
-
 async def _misused(session: Session, key: Any) -> NoReturn:
     """End a call of `step` that comes too late, inside another step, or without a key."""
     if session.over:
         raise StepMisuse(
             f"Step {key!r} was called after its run was over. Await every task in the workflow."
         )
-    if session.exit is not None and place.get() is not session.inside:
-        await session.leave()
     if place.get() is session.inside:
         raise session.nested(key)
+    if session.exit is not None:
+        await session.leave()
     problem = f"A step key is a non-empty str, not {key!r:.40}. Name the step after what it does."
     await session.stop(UnexpectedError(str(key), StepMisuse(problem)))
 
 
-async def _unreadable(session: Session, key: str, misfit: payloads.Misfit) -> NoReturn:
-    problem = misfit.problem if misfit.path == "$" else f"{misfit.problem} at {misfit.path}"
-    await session.stop(UnreadableEntry(key, problem))
+async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
+    """End a call of `step` whose key, types or journaled value are in the way."""
+    if isinstance(error, payloads.Misfit):
+        where = "" if error.path == "$" else f" at {error.path}"
+        await session.stop(UnreadableEntry(key, error.problem + where))
+    await session.stop(UnexpectedError(key, error))
 
 
 # --- new steps ----------------------------------------------------------------------------------
 
 
-async def _run(
+async def _run(  # noqa: C901, PLR0912  written out for speed: every new step passes here
     session: Session,
     key: str,
     returns: Returns,
@@ -156,66 +173,74 @@ async def _run(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Run a new step and journal what it gave; a wait is taken further."""
-    held = session.waiting.get(key) if session.waiting else None
-    if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
-        return await _waiting.wait(session, key, known)
-    session.active += 1
-    given: Any = None
+    """Run a new step and journal what it gave, unless that is a wait."""
+    if session.waiting and (known := _waiting.known(session.waiting.get(key), fn, returns)):
+        return Err(known)
+    if session.observed:
+        session.tell("step.started", key)
     failure: UnexpectedError | None = None
-    try:
-        given = await _called(session, key, fn, args, kwargs)
-        entry = _entry(key, given, returns)
-        if entry is not None:
-            await session.journal(entry, given)
-    except asyncio.CancelledError:
-        session.cut(Entry(key, CUT, NIL))
-        raise
-    except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
-        failure = UnexpectedError(key, cause)
-    finally:
-        session.finish()
-    if failure is not None:
-        await session.stop(failure)
-    if is_wait(given):
-        return await _waiting.wait(session, key, given.error)
-    return given.value if given.__class__ is Ok else given
-
-
-async def _called(
-    session: Session, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    session.tell("step.started", key)
+    given: Any = None
     token = place.set(session.inside)
+    session.active += 1
     try:
         given = fn(*args, **kwargs)
-        if given.__class__ is CoroutineType or inspect.isawaitable(given):
+        cls = given.__class__
+        if cls is CoroutineType or (cls not in _SETTLED and hasattr(cls, "__await__")):
             given = await given
-        return given
-    finally:
         place.reset(token)
+        codec = returns.values
+        if codec.check(given):
+            entry: Entry | None = Entry(key, VALUE, _Raw(encode(given)), codec.form)
+        else:
+            entry = _entry(key, given, returns)
+        if session.direct and entry is not None and entry.hook_id is None:
+            session.replay.entries[key] = entry
+        elif entry is not None:
+            await session.journal(entry, given)
+    except asyncio.CancelledError as cause:
+        failure = session.cut_or_failed(key, cause)
+    except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
+        failure = UnexpectedError(key, _journal_error(key, cause, returns))
+    finally:
+        if place.get() is session.inside:
+            place.reset(token)
+        session.active -= 1
+        if session.awaited:
+            session.wake_idle()
+    if failure is not None:
+        await session.stop(failure)
+    return given.value if given.__class__ is Ok else given
 
 
 working: Final = _run.__code__
 """The code of a coroutine that runs a step: how a run knows its own tasks."""
 
+# What a sync function gives most often; asking whether one can await it would cost more than the call.
+_SETTLED: Final = frozenset({Ok, Err, dict, list, str, int, float, bool, type(None), bytes, tuple})
+
 
 def _entry(key: str, given: Any, returns: Returns) -> Entry | None:
-    """Encode what a step gave: its entry, or None for a wait. Raises `JournalError`."""
-    try:
-        if given.__class__ is Err:
-            if is_wait(given):
-                return None
-            form, data = returns.errors.encode(given.error)
-            return Entry(key, ERROR, _Raw(data), form)
-        value = given.value if given.__class__ is Ok else given
-        if value.__class__ is _hooks.Hook:
-            form, data = _hooks.created(value)
-            return Entry(key, HOOK, _Raw(data), form, value.hook_id)
-        form, data = returns.values.encode(value)
-        return Entry(key, VALUE, _Raw(data), form)
-    except payloads.Misfit as misfit:
-        raise payloads.journal_error(f"Step {key!r}", misfit, named=returns.named) from None
+    """Encode what a step gave: its entry, or None for a wait. Raises `Misfit`."""
+    if given.__class__ is Err:
+        return None if is_wait(given) else _error_entry(key, given.error, returns)
+    value = given.value if given.__class__ is Ok else given
+    if value.__class__ is _hooks.Hook:
+        form, data = _hooks.created(value)
+        return Entry(key, HOOK, _Raw(data), form, value.hook_id)
+    form, data = returns.values.encode(value)
+    return Entry(key, VALUE, _Raw(data), form)
+
+
+def _error_entry(key: str, error: Any, returns: Returns) -> Entry:
+    form, data = returns.errors.encode(error)
+    return Entry(key, ERROR, _Raw(data), form)
+
+
+def _journal_error(key: str, cause: Exception, returns: Returns) -> Exception:
+    """Give the error for a value that was refused; any other as it is."""
+    if isinstance(cause, payloads.Misfit):
+        return payloads.journal_error(f"Step {key!r}", cause, named=returns.named)
+    return cause
 
 
 def _finished(key: str) -> StepMisuse:
@@ -225,14 +250,14 @@ def _finished(key: str) -> StepMisuse:
     )
 
 
-def _unresolved(key: str, fn: Any, error: NameError) -> JournalError:
+def _unresolved(key: str, fn: Any, error: Unresolved) -> JournalError:
     name = getattr(fn, "__qualname__", repr(fn))
     return JournalError(
         f"Step {key!r}",
         "the return annotation",
-        f"of {name} a name can't be found ({error})",
-        "Import the type where the function is defined (not under TYPE_CHECKING only), or use "
-        "step.options(returns=...).",
+        f"of {name} gives no type ({error})",
+        "Name a type, and import it where the function is defined (not under TYPE_CHECKING only), or "
+        "use step.options(returns=...).",
     )
 
 
@@ -247,19 +272,18 @@ async def _replayed(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Give what the journal has for a step that is no plain value."""
+    """Give what the journal has for a step. Raises `Misfit`."""
     if entry.kind == CUT:
         # A step that was cut off when it ran is cut off again: it waits for what cancelled it.
         await asyncio.get_running_loop().create_future()
     session.tell("step.replayed", entry.key)
-    try:
-        if entry.kind == ERROR:
-            return Err(returns.errors.decode(entry.payload, entry.form))
-        if entry.kind == TIMEOUT:
-            return Err(_waiting.timed_out(entry))
-        if entry.kind == HOOK:
-            return _hooks.restored(entry.payload)
-        pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
-        return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)
-    except payloads.Misfit as misfit:
-        await _unreadable(session, entry.key, misfit)
+    if entry.kind == VALUE:
+        return returns.values.decode(entry.payload, entry.form)
+    if entry.kind == ERROR:
+        return Err(returns.errors.decode(entry.payload, entry.form))
+    if entry.kind == TIMEOUT:
+        return Err(_waiting.timed_out(entry))
+    if entry.kind == HOOK:
+        return _hooks.restored(entry.payload)
+    pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
+    return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)

@@ -13,7 +13,6 @@ from awaitpy import _payload as payloads
 from awaitpy._annotations import class_of
 from awaitpy._wait import Wait
 from awaitpy._waits import timed_out
-from awaitpy._wire import CUT, NIL, Entry
 from awaitpy.errors import HookRejected, PayloadMisfit, PendingHook, UnexpectedError
 from awaitpy.result import Err
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from awaitpy._payload import Returns
     from awaitpy._session import Session
-    from awaitpy._wire import Delivery, OpenHook
+    from awaitpy._wire import Delivery, Entry, OpenHook
 
 __all__ = ["Refusal", "asked_again", "decoded", "known", "timed_out", "wait"]
 
@@ -48,17 +47,17 @@ async def wait(session: Session, key: str, pending: PendingHook) -> Any:
     if deadline is not None:
         return await _timeout(session, key, hooks[0], deadline)
     first = hooks[0]
-    shown = attrs.evolve(pending, hook_id=first.hook_id, step_key=key, deadline=first.deadline, wait=None)
+    shown = PendingHook(first.hook_id, key, pending.metadata, first.deadline)
     try:
         await session.park(shown)
     except asyncio.CancelledError:
-        session.cut(Entry(key, CUT, NIL))
+        session.cut(key)
         raise
 
 
 async def _timeout(session: Session, key: str, hook: OpenHook, deadline: datetime) -> Any:
     entry = _waits.timeout(key, hook, deadline)
-    await session.journal(entry)
+    await session.keep(entry)
     session.tell("hook.expired", key, hook.hook_id)
     return Err(timed_out(entry))
 
@@ -85,6 +84,8 @@ async def _arm(
     except payloads.Misfit as misfit:
         error = payloads.journal_error(f"The metadata of the wait {key!r}", misfit, named=False)
         await session.stop(UnexpectedError(key, error))
+    except (TypeError, ValueError, OverflowError) as cause:
+        await session.stop(UnexpectedError(key, cause))
     if hook is not before:
         # The order of the hooks is the order in which the run came to wait for them.
         session.hooks.pop(option.hook_id, None)
@@ -101,7 +102,7 @@ async def _taken(
         session.hooks[hook.hook_id] = _waits.drop(hook)
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     await _judge(session, key, _chosen(pending, hook.hook_id), hook, value)
-    await session.journal(_waits.answer(key, hook, delivery))
+    await session.keep(_waits.answer(key, hook, delivery))
     session.tell("hook.answered", key, hook.hook_id)
     return value
 
@@ -139,13 +140,15 @@ def decoded(session: Session, pending: PendingHook, hook_id: str, raw: msgspec.R
 # --- waits that are known from the state --------------------------------------------------------
 
 
-def known(held: OpenHook, fn: Any, returns: Returns) -> PendingHook | None:
+def known(held: OpenHook | None, fn: Any, returns: Returns) -> PendingHook | None:
     """Give the wait of a step whose function need not run again to tell its terms.
 
     pending_hook itself is asked each time: it has no effect, and knows the terms. So is a function
     that says nothing of its payload's type, or whose wait has a judge.
     """
-    return None if held.judged or held.race else _typed(held.hook_id, fn, returns)
+    if held is None or held.judged or held.race:
+        return None
+    return _typed(held.hook_id, fn, returns)
 
 
 async def asked_again(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -12,9 +13,6 @@ from awaitpy._wait import Wait
 from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
 from awaitpy.errors import HookTimeout, PendingHook, StepMisuse
 from awaitpy.result import Err
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 def is_wait(given: Any) -> bool:
@@ -37,12 +35,12 @@ def arm(
     if hook.step_key == key:
         return hook
     again = hook.many and hook.since is not None
-    deadline = hook.deadline if again else wait.timeout and now + wait.timeout
+    deadline = None if wait.timeout is None else now + wait.timeout
     return msgspec.structs.replace(
         hook,
         step_key=key,
         since=hook.since if again else now,
-        deadline=deadline or None,
+        deadline=hook.deadline if again else deadline,
         metadata=_metadata(pending),
         methods=wait.methods,
         many=hook.many or wait.many,
@@ -85,9 +83,12 @@ def timeout(key: str, hook: OpenHook, deadline: datetime) -> Entry:
 
 
 def timed_out(entry: Entry) -> HookTimeout:
-    """Read the error of a wait whose time was over."""
-    from_wire: Any = msgspec.msgpack.decode(entry.payload)
-    return HookTimeout(str(entry.hook_id), entry.key, from_wire)
+    """Read the error of a wait whose time was over. Raises `Misfit`."""
+    try:
+        deadline = msgspec.msgpack.decode(entry.payload, type=datetime)
+    except msgspec.MsgspecError as error:
+        raise payloads.misfit_of(error) from error
+    return HookTimeout(str(entry.hook_id), entry.key, deadline)
 
 
 def drop(hook: OpenHook) -> OpenHook:

@@ -202,7 +202,7 @@ def from_json(text: str | bytes) -> bytes:
     except (
         TypeError,
         ValueError,
-        KeyError,
+        LookupError,
         AttributeError,
         OverflowError,
         msgspec.MsgspecError,

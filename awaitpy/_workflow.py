@@ -11,7 +11,7 @@ import attrs
 
 from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
-from awaitpy._annotations import MISSING
+from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._wire import End, Payload
 from awaitpy.errors import HookTimeout, JournalError, PendingHook
 
@@ -56,36 +56,41 @@ class Described:
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
+    _resolved: dict[str, Any] = attrs.field(factory=dict[str, Any], eq=False, repr=False)
 
     def argument_type(self, position: int) -> Any:
         """Give the type of the positional argument at this position, after `step`."""
         positional = [p for p in self.parameters if p.kind in _POSITIONAL]
         if position < len(positional):
-            return self._resolved(positional[position].annotation)
-        rest = next((p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
-        return self._resolved(rest.annotation) if rest else MISSING
+            return self._type_of(positional[position])
+        rest = (p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL)
+        return self._type_of(next(rest, None))
 
     def keyword_type(self, name: str) -> Any:
         """Give the type of the keyword argument of this name."""
         found = next((p for p in self.parameters if p.name == name), None)
-        rest = next((p for p in self.parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None)
-        parameter = found or rest
-        return self._resolved(parameter.annotation) if parameter else MISSING
+        rest = (p for p in self.parameters if p.kind is inspect.Parameter.VAR_KEYWORD)
+        return self._type_of(found or next(rest, None))
 
     def result_type(self) -> Any:
         """Give the type that the workflow returns."""
-        return self._resolved(self.returns)
+        return self._resolve("return", self.returns)
 
     def error_type(self) -> Any:
         """Give the union of the errors that the annotation of `step` declares, and the timeout."""
-        args = get_args(self._resolved(self.step))
+        args = get_args(self._resolve("step", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
         return Union[(*declared, HookTimeout)] if declared else MISSING
 
-    def _resolved(self, annotation: Any) -> Any:
+    def _type_of(self, parameter: Parameter | None) -> Any:
+        return MISSING if parameter is None else self._resolve(parameter.name, parameter.annotation)
+
+    def _resolve(self, name: str, annotation: Any) -> Any:
         if annotation is MISSING:
             return MISSING
-        return hints.awaited(hints.resolve(annotation, self.function))
+        if name not in self._resolved:
+            self._resolved[name] = hints.awaited(hints.resolve(annotation, self.function))
+        return self._resolved[name]
 
 
 _POSITIONAL: Final = (
@@ -146,15 +151,15 @@ def _encoded(flow: Described, what: str, typed: Callable[[], Any], value: Any, c
         form, data = codecs.of_type(typed()).encode(value)
     except payloads.Misfit as misfit:
         raise JournalError(where, misfit.path, misfit.problem, mend) from None
-    except NameError as error:
-        raise JournalError(where, "the annotation", f"a name can't be found ({error})", mend) from None
+    except Unresolved as error:
+        raise JournalError(where, "the annotation", f"there is no type ({error})", mend) from None
     return Payload(payloads.Raw(data), form)
 
 
 def restored(
     flow: Described, args: tuple[Payload, ...], kwargs: Mapping[str, Payload], codecs: Codecs
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Decode the arguments of a run. Raises `Misfit` or NameError."""
+    """Decode the arguments of a run. Raises `Misfit` or `Unresolved`."""
     positional = [codecs.of_type(flow.argument_type(i)).decode(p.value, p.form) for i, p in enumerate(args)]
     named = {
         name: codecs.of_type(flow.keyword_type(name)).decode(p.value, p.form) for name, p in kwargs.items()
@@ -169,13 +174,13 @@ def ending(flow: Described, ok: bool, value: Any, codecs: Codecs) -> End:
     """Record how a run ended. A result that no type restores is left out: a replay gives it again."""
     try:
         form, data = _result_codec(flow, ok, codecs).encode(value)
-    except (payloads.Misfit, NameError):
+    except (payloads.Misfit, Unresolved):
         return End(ok, recorded=False)
     return End(ok, payloads.Raw(data), True, form)
 
 
 def ended(flow: Described, end: End, codecs: Codecs) -> Any:
-    """Restore how a run ended. Raises `Misfit` or NameError."""
+    """Restore how a run ended. Raises `Misfit` or `Unresolved`."""
     if not end.recorded:
         raise payloads.Misfit("$", "the result was not recorded")
     return _result_codec(flow, end.ok, codecs).decode(end.value, end.form)
