@@ -13,7 +13,7 @@ HEAVY = (
 )  # fmt: skip
 
 RUN = """
-from awaitpy import *
+from awaitpy import Ok, PendingHook, ResumeState, Step, inject_hook, pending_hook, resume, run
 async def flow(step: Step[PendingHook]) -> int:
     await step("a", lambda: {"b": [1]})
     await step("wait", pending_hook, "h", int, timeout=60)
