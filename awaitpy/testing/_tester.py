@@ -105,7 +105,7 @@ class WorkflowTester(Generic[P, T, E]):
     @property
     def waiting(self) -> PendingRecord:
         """The only wait of the run. AssertionError if there is none, or several."""
-        only = find_hook(self.state, None)
+        only = self._find(None)
         return next(record for record in self.pending if record.hook_id == only)
 
     @property
@@ -115,7 +115,7 @@ class WorkflowTester(Generic[P, T, E]):
 
     def hook_id(self, key: str) -> str:
         """The id of the hook that the step `key` created or waits for, for a callback URL."""
-        return find_hook(self.state, key)
+        return self._find(key)
 
     # --- what a test does -------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class WorkflowTester(Generic[P, T, E]):
         """
         self._state = inject_hook(
             self._carried(self.state),
-            find_hook(self.state, to),
+            self._find(to),
             value,
             payload=payload,
             delivery_id=delivery_id,
@@ -193,7 +193,7 @@ class WorkflowTester(Generic[P, T, E]):
 
         The workflow gets the JSON of the body, or the whole request if `payload` is `HookRequest`.
         """
-        hook_id = find_hook(self.state, to)
+        hook_id = self._find(to)
         try:
             self._check_method(hook_id, method.upper())
             request = HookRequest.of(
@@ -223,6 +223,14 @@ class WorkflowTester(Generic[P, T, E]):
         return self.outcome
 
     # --- behind it --------------------------------------------------------------------------
+
+    def _find(self, to: str | None) -> str:
+        try:
+            return find_hook(self.state, to)
+        except AssertionError as error:
+            if self._outcome is not None:
+                error.add_note(f"Its last leg gave {self._outcome.result!r}.")
+            raise
 
     def _carried(self, state: ResumeState) -> ResumeState:
         self._as_json = not self._as_json
