@@ -11,6 +11,7 @@ import pytest
 
 from awaitpy import (
     Err,
+    Hook,
     HookAlreadyResolved,
     HookExpired,
     HookRejected,
@@ -331,6 +332,29 @@ def test_a_delivery_id_is_known_again_before_and_after_its_wait(story):
     assert story.go_on() == Ok([1, 4, 5])
     done = story.state
     assert story.deliver("h", 9, delivery_id="d-2") == done
+
+
+def own_hook(name: str) -> Hook:
+    return create_hook(many=True, new_id=lambda: name)
+
+
+async def own_hook_later(name: str) -> Result[Hook, str]:
+    return Ok(own_hook(name))
+
+
+@pytest.mark.parametrize("fn", [own_hook, own_hook_later, lambda name: own_hook(name)])
+def test_a_hook_made_by_a_function_of_the_users_takes_its_deliveries_too(story, fn):
+    async def flow(step: Step[PendingHook]) -> list[Any]:
+        hook = await step("open", fn, "h")
+        await step("gate", pending_hook, "gate")
+        return [await step(f"wait-{i}", pending_hook, hook.hook_id) for i in range(2)]
+
+    story.begin(flow)
+    story.deliver("h", 1)
+    story.deliver("gate", None)
+    story.go_on()
+    story.deliver("h", 2)
+    assert story.go_on() == Ok([1, 2])
 
 
 def test_a_wait_may_say_itself_that_it_takes_many(story):
