@@ -1,0 +1,264 @@
+"""Workflows of many shapes, all made of steps that note their key and give a value made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from awaitpy import Err, Ok, Result, catching, create_hook, first_of, pending_hook
+
+ran: list[str] = []
+SECONDS = 20
+
+# Runs are quick, but the machine may be busy: what takes too long is a hang, see `_guard`.
+settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("laws")
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError("the test hangs: a run never came to its end")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _guard() -> Iterator[None]:
+    """End what would hang, be it in a deadlock or in a busy loop, and again what comes after it."""
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 2)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(name="ran")
+def _ran() -> list[str]:
+    """Give what really ran, in order; empty at the start of a test."""
+    ran.clear()
+    return ran
+
+
+async def work(name: str, value: Any = None) -> Any:
+    """An effect: it takes some turns of the loop, and is noted when it happened."""
+    for _ in range(len(name) % 3):
+        await asyncio.sleep(0)
+    ran.append(name)
+    return value if value is not None else name.upper()
+
+
+def quick(name: str) -> str:
+    ran.append(name)
+    return name.upper()
+
+
+def checked(name: str, good: bool) -> Result[str, str]:
+    ran.append(name)
+    return Ok(name) if good else Err(f"{name} is bad")
+
+
+async def serial(step):
+    a = await step("a", work, "a")
+    b = await step("b", quick, "b")
+    return [a, b, await step("c", work, "ccc", {"n": [1, None]})]
+
+
+async def loop(step):
+    return [await step(f"item-{i}", work, f"item-{i}") for i in range(4)]
+
+
+async def gathered(step):
+    return await asyncio.gather(*(step(n, work, n) for n in ("x", "yy", "zzz")))
+
+
+async def grouped(step):
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(step(n, work, n)) for n in ("x", "yy", "zzz")]
+    return [task.result() for task in tasks]
+
+
+async def scoped(step):
+    first = await serial(step.scope("one"))
+    return [first, await serial(step.scope("two")), await step("a", quick, "a")]
+
+
+async def attempted(step):
+    good = await step.attempt("good", checked, "good", good=True)
+    bad = await step.attempt("bad", checked, "bad", good=False)
+    if isinstance(bad, Err):
+        return [good.unwrap(), await step("mend", work, "mend")]
+    return "never"
+
+
+async def failing(step):
+    await step("a", work, "a")
+    await step("bad", checked, "bad", good=False)
+    return await step("never", work, "never")
+
+
+async def early_exit(step):
+    if await step("a", work, "a") == "A":
+        return "early"
+    return await step("b", work, "b")
+
+
+async def nested_functions(step):
+    async def inner(n):
+        async def innermost():
+            return await step(f"deep-{n}", work, f"deep-{n}")
+
+        return [await innermost(), await step(f"flat-{n}", quick, f"flat-{n}")]
+
+    return [await inner(1), await inner(2)]
+
+
+async def two_hooks(step):
+    one = await step("make-1", create_hook)
+    a = await step("w1", pending_hook, one.hook_id)
+    await step("between", work, "between")
+    return [a, await step("w2", pending_hook, "second"), await step("end", work, "end")]
+
+
+async def hook_in_a_loop(step):
+    got = []
+    for i in range(3):
+        await step(f"tell-{i}", work, f"tell-{i}")
+        got.append(await step(f"w{i}", pending_hook, f"h{i}"))
+    return got
+
+
+async def parallel_hooks(step):
+    async def branch(n):
+        await step(f"before-{n}", work, f"before-{n}")
+        answer = await step(f"w{n}", pending_hook, f"h{n}")
+        return [answer, await step(f"after-{n}", work, f"after-{n}")]
+
+    return await asyncio.gather(*(branch(n) for n in range(3)))
+
+
+async def nested_gather(step):
+    async def pair(n):
+        return await asyncio.gather(step(f"{n}a", work, f"{n}a"), step(f"{n}h", pending_hook, f"{n}h"))
+
+    return await asyncio.gather(pair("p"), asyncio.gather(pair("q"), step("r", work, "r")))
+
+
+async def timed(step):
+    async def stuck():
+        await asyncio.sleep(0.1)
+
+    async with asyncio.timeout(5):
+        a = await step("in-time", work, "in-time")
+    try:
+        async with asyncio.timeout(0.001):
+            b = await step("stuck", stuck)
+    except TimeoutError:
+        b = await step("fallback", work, "fallback")
+    return [a, b, await step("w", pending_hook, "h"), await step("end", work, "end")]
+
+
+async def gather_returning_exceptions(step):
+    async def raises():
+        await step("first", work, "first")
+        raise ValueError("of the body")
+
+    got = await asyncio.gather(
+        raises(), step("w", pending_hook, "h"), step("b", work, "b"), return_exceptions=True
+    )
+    return [str(one) for one in got]
+
+
+async def limited(step):
+    gate = asyncio.Semaphore(2)
+
+    async def one(n):
+        async with gate:
+            first = await step(f"s{n}", work, f"s{n}")
+            return [first, await step(f"t{n}", work, f"t{n}")]
+
+    return await asyncio.gather(*(one(n) for n in range(4)))
+
+
+async def scoped_parallel(step):
+    async def sub(mine, n):
+        a = await mine("a", work, f"a{n}")
+        answer = await mine("w", pending_hook, f"h{n}")
+        return [a, answer, await mine("b", work, f"b{n}")]
+
+    return await asyncio.gather(*(sub(step.scope(f"sub-{n}"), n) for n in range(3)))
+
+
+async def many_hook(step):
+    hook = await step("make", lambda: create_hook(many=True, new_id=lambda: "box"))
+    return [await step(f"w{i}", pending_hook, hook.hook_id) for i in range(3)]
+
+
+async def raced(step):
+    await step("a", work, "a")
+    won = await step("race", first_of, pending_hook("h1"), pending_hook("h2"))
+    return [won.hook_id, won.value, await step("b", work, "b")]
+
+
+async def caught(step):
+    def breaks(n: int) -> int:
+        ran.append(f"breaks {n}")
+        return 1 // n
+
+    def told(error: ZeroDivisionError) -> str:
+        return "no division"
+
+    safe = catching(breaks, ZeroDivisionError, into=told)
+    one = await step.attempt("one", safe, 1)
+    none = await step.attempt("none", safe, 0)
+    return [one.unwrap(), none.unwrap_err(), await step("w", pending_hook, "h")]
+
+
+async def cancelled_loser(step):
+    async def late():
+        await asyncio.sleep(0.002)
+
+    tasks = [asyncio.ensure_future(step("late", late)), asyncio.ensure_future(step("a", work, "a"))]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    return [task.result() for task in done] + [await step("b", work, "b")]
+
+
+async def background(step):
+    task = asyncio.ensure_future(step("back", work, "back"))
+    front = [await step(f"front-{i}", work, f"front-{i}") for i in range(3)]
+    return [front, await task]
+
+
+SHAPES = [
+    serial,
+    loop,
+    gathered,
+    grouped,
+    scoped,
+    attempted,
+    failing,
+    early_exit,
+    nested_functions,
+    two_hooks,
+    hook_in_a_loop,
+    parallel_hooks,
+    nested_gather,
+    timed,
+    gather_returning_exceptions,
+    limited,
+    scoped_parallel,
+    many_hook,
+    raced,
+    caught,
+    cancelled_loser,
+    background,
+]
+
+
+@pytest.fixture(params=SHAPES, ids=lambda shape: shape.__name__, scope="module")
+def shape(request: pytest.FixtureRequest) -> Any:
+    return request.param
