@@ -195,7 +195,8 @@ async def test_the_error_of_a_result_that_its_annotation_does_not_declare_is_tol
         return Err(Order("1", 1.0))
 
     assert await text_of(charge) == (
-        f"Step 'total' gave a value that can't be journaled: at $ an Order would come back as a Base. {NAMED}"
+        "Step 'total' gave a value that can't be journaled: at $ Object missing required field `x`. "
+        f"{NAMED}"
     )
 
 
@@ -214,28 +215,35 @@ async def test_an_argument_is_told_with_its_place_and_its_workflow():
 # --- every error ----------------------------------------------------------------------------------
 
 ERRORS: list[tuple[object, list[str]]] = [
-    (InvalidPayload("h-1", "$.a", "Expected `int`, got `str`"), ["'h-1'", "$.a", "Expected `int`", "still pending", "send"]),
+    (InvalidPayload("h-1", "$.a", "Expected `int`, got `str`"), ["'h-1'", "$.a",
+     "Expected `int`", "still pending", "send"]),
     (UnknownHook("h-1", "r-1"), ["'h-1'", "'r-1'", "never had", "Check"]),
     (MethodNotAllowed("h-1", "GET", ("POST", "PUT")), ["'h-1'", "GET", "POST, PUT"]),
     (HookAlreadyResolved("h-1"), ["'h-1'", "another delivery", "create_hook(many=True)"]),
     (RunFinished("h-1", "r-1", "completed"), ["'r-1'", "completed", "'h-1'"]),
     (HookExpired("h-1", NOON), ["'h-1'", NOON.isoformat(), "too late", "Resume"]),
     (HookExpired("h-1"), ["'h-1'", "expired", "Resume"]),
-    (JournalError("Step 'a'", "$.b", "it is odd", "Mend it."), ["Step 'a'", "$.b", "it is odd", "Mend it."]),
+    (JournalError("Step 'a'", "$.b", "it is odd", "Mend it."), ["Step 'a'", "$.b", "it is odd",
+     "Mend it."]),
     (DuplicateStepKey("a"), ["'a'", "twice", "f'a-{i}'", "step.scope(name)"]),
     (UnknownStep("a", "r-1"), ["'r-1'", "'a'", "state.steps"]),
-    (SuspensionSwallowed(("h-1", "h-2")), ["'h-1', 'h-2'", "caught its own suspension", "except Exception"]),
+    (SuspensionSwallowed(("h-1", "h-2")), ["'h-1', 'h-2'", "caught its own suspension",
+     "except Exception"]),
     (PendingHook("h-1", "wait", None, NOON), ["'wait'", "'h-1'", NOON.isoformat(), "inject_hook"]),
     (PendingHook("h-1", "wait"), ["'wait'", "'h-1'", "inject_hook"]),
     (HookTimeout("h-1", "wait", NOON), ["'wait'", "'h-1'", NOON.isoformat(), "step.attempt"]),
     (HookRejected("h-1", "wait", "not the manager", 403), ["'wait'", "'h-1'", "not the manager", "403"]),
-    (PayloadMisfit("h-1", "wait", "$.a", "Expected `int`"), ["'h-1'", "'wait'", "$.a", "Expected `int`", "payload="]),
-    (UnexpectedError("charge", ValueError("no card")), ["'charge'", "ValueError", "no card", "next resume", "catching"]),
-    (UnexpectedError(None, ValueError("no card")), ["outside any step", "ValueError", "no card", "next resume"]),
+    (PayloadMisfit("h-1", "wait", "$.a", "Expected `int`"), ["'h-1'", "'wait'", "$.a",
+     "Expected `int`", "payload="]),
+    (UnexpectedError("charge", ValueError("no card")), ["'charge'", "ValueError", "no card",
+     "next resume", "catching"]),
+    (UnexpectedError(None, ValueError("no card")), ["outside any step", "ValueError", "no card",
+     "next resume"]),
     (WorkflowDrift("b", "a", ("a",), "a"), ["'a'", "'b'", "renamed", "forget", "since", "retired"]),
     (VersionMismatch("shop", 3, 2), ["'shop'", "version 3", "version 2", "Nothing was run"]),
     (WorkflowMismatch("shop", "store"), ["'shop'", "'store'", "@workflow(name='shop')"]),
-    (UnreadableEntry("charge", "Expected `int`, got `str`"), ["'charge'", "Expected `int`", "forget(state, 'charge')"]),
+    (UnreadableEntry("charge", "Expected `int`, got `str`"), ["'charge'", "Expected `int`",
+     "forget(state, 'charge')"]),
 ]  # fmt: skip
 
 
@@ -257,11 +265,7 @@ def test_the_list_above_has_every_error():
     told = {type(error) for error, _ in ERRORS}
     families = {errors.AwaitpyError, errors.HookError, errors.StateError, errors.StepMisuse}
     public = {getattr(awaitpy, name) for name in awaitpy.__all__}
-    kinds = {
-        kind
-        for kind in public
-        if isinstance(kind, type) and kind.__module__ == errors.__name__
-    }
+    kinds = {kind for kind in public if isinstance(kind, type) and kind.__module__ == errors.__name__}
     assert kinds - families == told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections import deque
 from datetime import datetime, time
 from decimal import Decimal
@@ -46,7 +47,7 @@ def picture(value: Any) -> Any:
     """Everything that tells a value from another, at every depth: judges without awaitpy's help."""
     kind: Any = type(value)
     if kind is float:
-        return kind, "nan" if value != value else value.hex()
+        return kind, "nan" if math.isnan(value) else value.hex()
     if kind is complex:
         return kind, picture(value.real), picture(value.imag)
     if isinstance(value, enum.Enum):

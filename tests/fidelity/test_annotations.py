@@ -194,7 +194,7 @@ def sentence() -> "the number of things":  # noqa: F722
     return 1
 
 
-def added() -> "5 + None":  # noqa: F722
+def added() -> "5 + None":  # noqa: UP037  the quotes are under test
     return 1
 
 
@@ -325,7 +325,7 @@ CHANGES: list[tuple[Any, Any, Any]] = [
     (A, A(1), PLAIN_NOW),
     (tuple[int, int], (1, 2), PLAIN_NOW),
     (set[int], {1}, PLAIN_NOW),
-    (datetime, datetime(2024, 1, 1), PLAIN_NOW),
+    (datetime, datetime(2024, 1, 1), PLAIN_NOW),  # noqa: DTZ001  naive on purpose
     (A | B, B(1), PLAIN_NOW),
     (A | B, B(1), A),
     (A | B, B(1), A | Failed),
@@ -351,7 +351,13 @@ def test_another_annotation_makes_an_entry_unreadable_and_never_a_wrong_value(la
 
 @pytest.mark.parametrize(
     ("was", "value", "now"),
-    [(int, 1, PLAIN_NOW), (PLAIN_NOW, 1, int), (list[str], ["a"], PLAIN_NOW), (A, A(1), A), (A | B, A(1), B | A | Wide)],
+    [
+        (int, 1, PLAIN_NOW),
+        (PLAIN_NOW, 1, int),
+        (list[str], ["a"], PLAIN_NOW),
+        (A, A(1), A),
+        (A | B, A(1), B | A | Wide),
+    ],
 )
 def test_an_annotation_that_tells_the_same_reads_the_same(law, was, value, now):
     assert changed(law, was, value, now) == Ok(value)
@@ -390,7 +396,9 @@ async def parse_slowly(text: str) -> A:
     return A(int(text))
 
 
-@pytest.mark.parametrize("fn", [parse, parse_slowly, functools.partial(parse), functools.partial(parse_slowly)])
+@pytest.mark.parametrize(
+    "fn", [parse, parse_slowly, functools.partial(parse), functools.partial(parse_slowly)]
+)
 def test_catching_turns_named_exceptions_into_a_typed_error(law, fn):
     caught = catching(fn, ValueError, KeyError, into=declined)
     assert law.step(caught, "5").replays == [A(5), A(5)]
@@ -411,11 +419,13 @@ def test_catching_lets_other_exceptions_pass(law, fn):
 
 
 def test_catching_without_annotations_takes_plain_values_and_refuses_others(law):
-    plain = catching(lambda text: int(text), ValueError, into=lambda error: "no number")
+    plain = catching(lambda text: int(text), ValueError, into=lambda error: "no number")  # noqa: PLW0108  a lambda on purpose
     assert law.step(plain, "5").exact()
     assert law.step(plain, "x").fresh == Err("no number")
-    assert isinstance(law.step(catching(parse, ValueError, into=lambda e: Declined("a")), "x"), JournalError)
-    assert law.step(catching(lambda text: int(text), ValueError, into=declined), "x").exact()
+    assert isinstance(
+        law.step(catching(parse, ValueError, into=lambda e: Declined("a")), "x"), JournalError
+    )
+    assert law.step(catching(lambda text: int(text), ValueError, into=declined), "x").exact()  # noqa: PLW0108  a lambda on purpose
 
 
 def test_catching_keeps_the_documentation_of_its_function():

@@ -70,7 +70,9 @@ async def legs(flow: Any, *args: Any, **kwargs: Any) -> Any:
     return last
 
 
-async def typed(step: Step[PendingHook], order: Order, count: int = 1, *more: Order, note: str = "", **rest: Order) -> None:
+async def typed(
+    step: Step[PendingHook], order: Order, count: int = 1, *more: Order, note: str = "", **rest: Order
+) -> None:
     SEEN.append((order, count, more, note, rest))
     await step("wait", pending_hook, "h")
 
@@ -169,7 +171,9 @@ async def test_what_a_partial_or_a_method_binds_is_not_recorded(flow):
         ((Order(5),), {}, "1", "$.id"),
     ],
 )
-async def test_an_argument_that_would_come_back_changed_is_refused_before_anything_runs(args, kwargs, name, path):
+async def test_an_argument_that_would_come_back_changed_is_refused_before_anything_runs(
+    args, kwargs, name, path
+):
     with pytest.raises(JournalError) as caught:
         await run(typed, *args, **kwargs)
     assert caught.value.path == path

@@ -129,7 +129,9 @@ def test_the_same_hooks_carry_arguments_and_results(law):
     state = ResumeState.from_json(first.state.to_json())
     last = law.wait(money().resume(pay, inject_hook(state, "h", 1)))
     assert last.result == Ok(Money(7))
-    assert law.wait(money().resume(pay, ResumeState.from_bytes(last.state.to_bytes()))).result == Ok(Money(7))
+    assert law.wait(money().resume(pay, ResumeState.from_bytes(last.state.to_bytes()))).result == Ok(
+        Money(7)
+    )
 
 
 def test_a_runner_without_the_hooks_says_what_it_cannot_read(law):
@@ -155,7 +157,9 @@ def test_an_error_of_a_hook_at_replay_is_an_unreadable_entry(law):
 
 def test_a_zone_that_is_known_no_more_makes_the_entry_unreadable(law, monkeypatch):
     async def flow(step: Step[PendingHook]) -> None:
-        await step.options(returns=datetime)("at", lambda: datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Paris")))
+        await step.options(returns=datetime)(
+            "at", lambda: datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Paris"))
+        )
         await step("wait", pending_hook, "h")
 
     state = law.wait(Runner().run(flow)).state

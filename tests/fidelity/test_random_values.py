@@ -69,16 +69,30 @@ LEAVES: list[Typed] = [
     (None, st.none()),
     (datetime, zoned),
     (date, st.dates()),
-    (time, st.builds(lambda t, z, f: t.replace(tzinfo=z, fold=f), st.times(), st.sampled_from(ZONES), st.sampled_from([0, 1]))),
+    (
+        time,
+        st.builds(
+            lambda t, z, f: t.replace(tzinfo=z, fold=f),
+            st.times(),
+            st.sampled_from(ZONES),
+            st.sampled_from([0, 1]),
+        ),
+    ),
     (timedelta, st.timedeltas()),
-    (Decimal, st.one_of(st.decimals().filter(lambda d: not d.is_snan()), st.sampled_from([Decimal("-0"), Decimal("1E+5"), Decimal("1.50")]))),
+    (
+        Decimal,
+        st.one_of(
+            st.decimals().filter(lambda d: not d.is_snan()),
+            st.sampled_from([Decimal("-0"), Decimal("1E+5"), Decimal("1.50")]),
+        ),
+    ),
     (UUID, st.uuids()),
     (complex, st.complex_numbers()),
     (Colour, st.sampled_from(Colour)),
     (Word, st.sampled_from(Word)),
     (Level, st.sampled_from(Level)),
     (Right, st.sampled_from([Right.READ, Right.WRITE, Right.READ | Right.WRITE, Right(0)])),
-    (Literal["a", 1, None], st.sampled_from(["a", 1, None])),
+    (Literal["a", 1, None], st.sampled_from(["a", 1, None])),  # noqa: PYI061  written so on purpose
     (Any, st.one_of(text, st.integers(), st.tuples(st.integers()), st.dictionaries(text, st.none()))),
 ]
 
@@ -92,7 +106,7 @@ def tupled(item: Typed) -> Typed:
 
 
 def optional(item: Typed) -> Typed:
-    return Optional[item[0]], st.one_of(st.none(), item[1])
+    return Optional[item[0]], st.one_of(st.none(), item[1])  # noqa: UP045  written so on purpose
 
 
 def mapped(item: Typed) -> Typed:
@@ -104,7 +118,7 @@ def paired(pair: tuple[Typed, Typed]) -> Typed:
 
 
 def united(pair: tuple[Typed, Typed]) -> Typed:
-    return pair[0][0] | pair[1][0] if pair[0][0] is not None else Optional[pair[1][0]], st.one_of(
+    return pair[0][0] | pair[1][0] if pair[0][0] is not None else Optional[pair[1][0]], st.one_of(  # noqa: UP045  written so on purpose
         pair[0][1], pair[1][1]
     )
 
@@ -221,7 +235,9 @@ def test_a_value_without_a_type_comes_back_exactly_or_is_refused(law, value):
     assert not hasattr(found, "exact") or found.exact()
 
 
-SIMPLE = [leaf for leaf in LEAVES if leaf[0] in {bool, bytes, None, date, timedelta, UUID, Colour, Word, Level}]
+SIMPLE = [
+    leaf for leaf in LEAVES if leaf[0] in {bool, bytes, None, date, timedelta, UUID, Colour, Word, Level}
+]
 
 
 @quick

@@ -299,13 +299,13 @@ RESTORED: list[tuple[Any, Any]] = [
     (Decimal, Decimal("1E+5")),
     (Decimal, Decimal("NaN")),
     (UUID, UUID(int=7)),
-    (datetime, datetime(2024, 2, 29, 12, 30, 1, 5)),
+    (datetime, datetime(2024, 2, 29, 12, 30, 1, 5)),  # noqa: DTZ001  naive on purpose
     (datetime, datetime(2024, 2, 29, tzinfo=UTC)),
     (datetime, datetime.max.replace(tzinfo=UTC)),
     (datetime, datetime(2024, 7, 1, 12, tzinfo=PLUS_TWO)),
     (datetime, datetime(2024, 7, 1, 12, tzinfo=PARIS)),
     (datetime, datetime(2024, 10, 27, 2, 30, tzinfo=PARIS, fold=1)),
-    (datetime, datetime(2024, 10, 27, 2, 30, fold=1)),
+    (datetime, datetime(2024, 10, 27, 2, 30, fold=1)),  # noqa: DTZ001  naive on purpose
     (datetime, datetime(2024, 7, 1, 12, tzinfo=ZoneInfo("UTC"))),
     (date, date(1, 1, 1)),
     (time, time(23, 59, 59, 999999)),
@@ -318,13 +318,13 @@ RESTORED: list[tuple[Any, Any]] = [
     (Level, Level.LOW),
     (Right, Right.READ | Right.WRITE),
     (Ratio, Ratio.HALF),
-    (Literal["a", 1, None], 1),
-    (Literal["a", 1, None], None),
+    (Literal["a", 1, None], 1),  # noqa: PYI061  written so on purpose
+    (Literal["a", 1, None], None),  # noqa: PYI061  written so on purpose
     (Literal[Colour.RED], Colour.RED),
     (UserId, UserId(5)),
     (Annotated[int, "a note"], 5),
     (Annotated[int, msgspec.Meta(ge=0)], 5),
-    (Optional[Order], None),
+    (Optional[Order], None),  # noqa: UP045  written so on purpose
     (list[Order], [Order("1", [Line("a", 1)], note="n")]),
     (list, [1, "a", None]),
     (list[Any], [{"a": [1.5]}]),
@@ -408,8 +408,9 @@ RESTORED: list[tuple[Any, Any]] = [
     (Dog | Cat | None, None),
     (Animal | Dog, Dog("rex", "corgi")),
     (list[Dog | Cat], [Cat("tom", 9), Dog("rex", "corgi")]),
-    (Union[Box[int], Line], Box(1)),
-    (Event, Event(datetime(2024, 1, 1, tzinfo=PARIS), Dog("a", "b"), [None, Cat("c", 1)], {"k": Cat("d", 2)})),
+    (Union[Box[int], Line], Box(1)),  # noqa: UP007  written so on purpose
+    (Event, Event(datetime(2024, 1, 1, tzinfo=PARIS), Dog("a", "b"), [None, Cat("c", 1)],
+     {"k": Cat("d", 2)})),
     (Loose, Loose(1, datetime(2024, 1, 1, tzinfo=PARIS))),
     (Loose, Loose("1", datetime(2024, 1, 1, tzinfo=UTC))),
     (Loose, Loose(None, datetime(2024, 1, 1, tzinfo=PARIS))),

@@ -84,7 +84,13 @@ async def create_order(total: int) -> Order:
 
 
 def plain_things() -> dict[str, Any]:
-    return {"$bytes": "no bytes", "raw": b"\x00\xff", "nan": [float("inf")], "keys": {1: "one"}, "none": None}
+    return {
+        "$bytes": "no bytes",
+        "raw": b"\x00\xff",
+        "nan": [float("inf")],
+        "keys": {1: "one"},
+        "none": None,
+    }
 
 
 async def fulfil(order: Order, payment: Payment) -> Result[str, Declined]:
@@ -95,7 +101,7 @@ async def fulfil(order: Order, payment: Payment) -> Result[str, Declined]:
 async def checkout(step: Step[Declined | PendingHook], total: int, *, note: str = "") -> str:
     order = await step("create-order", create_order, total)
     opened = await step("payment-hook", create_hook, new_id=lambda: "pay")
-    await step("things", lambda: plain_things())
+    await step("things", lambda: plain_things())  # noqa: PLW0108  a lambda on purpose
     payment = await step(
         opened.step_key, pending_hook, opened.hook_id, Payment,
         metadata={"order": order.id}, timeout=timedelta(hours=24), methods=["POST"],
@@ -177,7 +183,9 @@ def runner(hours: float = 0) -> Runner:
     return Runner(clock=lambda: START + timedelta(hours=hours), run_id="golden-run")
 
 
-def inject(state: ResumeState, name: str, value: Any, delivery_id: str | None = None, hours: float = 0.5) -> ResumeState:
+def inject(
+    state: ResumeState, name: str, value: Any, delivery_id: str | None = None, hours: float = 0.5
+) -> ResumeState:
     return inject_hook(state, name, value, delivery_id=delivery_id, now=START + timedelta(hours=hours))
 
 

@@ -184,7 +184,9 @@ async def test_a_timeout_is_kept():
     assert keys("timed-out") == {"answer": "timeout"}
     with pytest.raises(HookExpired):
         make.inject(state, "answer", "late")
-    assert (await make.runner(2).resume(make.reminder, make.inject(state, "second", "yes"))).result == Ok("yes")
+    assert (await make.runner(2).resume(make.reminder, make.inject(state, "second", "yes"))).result == Ok(
+        "yes"
+    )
 
 
 async def test_what_the_converter_wrote_is_read():

@@ -70,16 +70,16 @@ class Story:
 
 
 @pytest.fixture(scope="session")
-def _loop() -> Iterator[asyncio.Runner]:
+def loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as loop:
         yield loop
 
 
 @pytest.fixture
-def story(_loop: asyncio.Runner) -> Story:
-    return Story(_loop)
+def story(loop: asyncio.Runner) -> Story:
+    return Story(loop)
 
 
 @pytest.fixture
-def stories(_loop: asyncio.Runner) -> Callable[[], Story]:
-    return lambda: Story(_loop)
+def stories(loop: asyncio.Runner) -> Callable[[], Story]:
+    return lambda: Story(loop)

@@ -53,7 +53,8 @@ async def pay(step: Step[PendingHook]) -> Payment:
 
 
 VALUES = [
-    None, False, True, 0, 1, "", "x", 0.0, -0.0, 1.5, b"", b"x", [], {}, [None], {"": None}, {"a": [1, {"b": 2}]},
+    None, False, True, 0, 1, "", "x", 0.0, -0.0, 1.5, b"", b"x", [], {}, [None], {"": None},
+    {"a": [1, {"b": 2}]},
     {1: 2}, 2**64 - 1, {"$bytes": "eA=="}, {"$map": []}, {"$": 1, "b": 2},
 ]  # fmt: skip
 
@@ -80,7 +81,17 @@ def test_an_equal_value_again_is_a_no_op_before_and_after_the_run(story, value):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(1, 2), (1, True), (0, False), (1, 1.0), (0.0, -0.0), (None, False), ("", None), ([], {}), ({"a": 1}, {"a": 1.0})],
+    [
+        (1, 2),
+        (1, True),
+        (0, False),
+        (1, 1.0),
+        (0.0, -0.0),
+        (None, False),
+        ("", None),
+        ([], {}),
+        ({"a": 1}, {"a": 1.0}),
+    ],
 )
 def test_another_value_is_refused_and_the_first_is_kept(story, first, second):
     story.begin(ask)
@@ -273,8 +284,9 @@ def closed_in_itself() -> list[Any]:
 
 
 UNFIT = [
-    2**64, "\ud800", {"\udfff": 1}, (1, 2), {1}, object(), {"a": datetime(2024, 1, 1)}, closed_in_itself(),
-    datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1), "X")), {(1, 2): 3}, msgspec.Raw, Payment("1", 2**70),
+    2**64, "\ud800", {"\udfff": 1}, (1, 2), {1}, object(), {"a": datetime(2024, 1, 1)}, closed_in_itself(),  # noqa: DTZ001  naive on purpose
+    datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1), "X")), {(1, 2): 3}, msgspec.Raw,
+    Payment("1", 2**70),
     Payment("1", "a"),
 ]  # fmt: skip
 
@@ -336,4 +348,4 @@ def test_the_time_of_a_delivery_may_be_seconds_or_any_zone_but_not_naive(story):
         assert inject_hook(story.state, "h", 1, now=now).revision == story.state.revision + 1
     assert inject_hook(story.state, "h", 1).hooks["h"].deliveries[0].at.tzinfo is UTC
     with pytest.raises(ValueError, match="needs a zone"):
-        inject_hook(story.state, "h", 1, now=datetime(2031, 1, 1))
+        inject_hook(story.state, "h", 1, now=datetime(2031, 1, 1))  # noqa: DTZ001  naive on purpose

@@ -161,7 +161,8 @@ FIT: list[tuple[Any, Any, Any]] = [
     (dict[str, Text | Image], {"a": {"url": "u"}}, {"a": Image("u")}),
     (Document, {"body": {"url": "u"}, "at": JAN, "pages": [{"text": "t"}]},
      Document(Image("u"), datetime(2024, 1, 1, tzinfo=UTC), [Text("t")])),
-    (Document | int, {"body": {"text": "t"}, "at": JAN}, Document(Text("t"), datetime(2024, 1, 1, tzinfo=UTC))),
+    (Document | int, {"body": {"text": "t"}, "at": JAN}, Document(Text("t"), datetime(2024, 1, 1,
+     tzinfo=UTC))),
     (Model, {"name": "n", "at": JAN, "tags": {"a": 1}}, Model(name="n", at=JAN, tags={"a": 1})),
     (TypeAdapter(list[int]).validate_python, [1, "2"], [1, 2]),
     (shouted, {"text": "hi"}, "HI"),
@@ -224,7 +225,9 @@ UNFIT: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("payload", "value", "path"), UNFIT, ids=lambda part: f"{part!r:.50}")
-def test_a_payload_that_does_not_fit_is_refused_with_its_place_at_once_or_on_resume(story, payload, value, path):
+def test_a_payload_that_does_not_fit_is_refused_with_its_place_at_once_or_on_resume(
+    story, payload, value, path
+):
     async def flow(step: Step[PendingHook]) -> None:
         await step("wait", pending_hook, "h", payload)
 

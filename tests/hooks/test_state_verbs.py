@@ -183,7 +183,9 @@ def test_entries_that_come_in_parts_make_the_same_state(story):
 
 def test_a_timeout_of_a_race_closes_its_rivals_as_expired(story):
     async def race(step: Step[PendingHook]) -> Any:
-        return await step.attempt("race", first_of, pending_hook("a", timeout=1), pending_hook("b", timeout=1))
+        return await step.attempt(
+            "race", first_of, pending_hook("a", timeout=1), pending_hook("b", timeout=1)
+        )
 
     story.begin(race)
     story.later(seconds=1)

@@ -32,6 +32,7 @@ from awaitpy import (
     pending_hook,
 )
 
+
 def hours(n: float) -> timedelta:
     return timedelta(hours=n)
 
@@ -138,7 +139,7 @@ def test_terms_that_no_state_can_hold_end_the_run_at_the_wait_and_pass_no_handle
     async def flow(step: Step[PendingHook]) -> Any:
         try:
             return await step("wait", pending_hook, "h", **how)
-        except Exception:
+        except Exception:  # noqa: BLE001  what is under test
             return "caught"
 
     error = story.begin(flow).unwrap_err()
@@ -251,7 +252,7 @@ def test_a_refused_delivery_is_not_consumed_and_the_hook_waits_on(story):
 
 def test_a_judge_that_raises_ends_the_leg_and_keeps_the_delivery(story):
     async def flow(step: Step[PendingHook]) -> Any:
-        return await step("wait", pending_hook, "h", accept=lambda value: judges[0](value))
+        return await step("wait", pending_hook, "h", accept=lambda value: judges[0](value))  # noqa: PLW0108  a lambda on purpose
 
     judges: list[Any] = [lambda value: 1 / 0]
     story.begin(flow)
@@ -279,7 +280,10 @@ def test_a_judge_is_not_asked_again_at_replay(story):
 def test_each_alternative_of_a_race_has_its_own_judge(story):
     async def flow(step: Step[PendingHook]) -> Any:
         return await step(
-            "race", first_of, pending_hook("a"), pending_hook("b", int, accept=lambda n: Ok(n) if n else Err("zero"))
+            "race",
+            first_of,
+            pending_hook("a"),
+            pending_hook("b", int, accept=lambda n: Ok(n) if n else Err("zero")),
         )
 
     story.begin(flow)
@@ -295,9 +299,7 @@ def test_each_alternative_of_a_race_has_its_own_judge(story):
 
 async def three(step: Step[PendingHook]) -> list[Any]:
     hook = await step("open", create_hook, many=True, new_id=lambda: "h")
-    return [
-        await step(f"wait-{i}", pending_hook, hook.hook_id, timeout=hours(24)) for i in range(3)
-    ]
+    return [await step(f"wait-{i}", pending_hook, hook.hook_id, timeout=hours(24)) for i in range(3)]
 
 
 def test_each_wait_takes_the_next_delivery_and_the_deadline_stays(story):
@@ -342,7 +344,7 @@ async def own_hook_later(name: str) -> Result[Hook, str]:
     return Ok(own_hook(name))
 
 
-@pytest.mark.parametrize("fn", [own_hook, own_hook_later, lambda name: own_hook(name)])
+@pytest.mark.parametrize("fn", [own_hook, own_hook_later, lambda name: own_hook(name)])  # noqa: PLW0108  a lambda on purpose
 def test_a_hook_made_by_a_function_of_the_users_takes_its_deliveries_too(story, fn):
     async def flow(step: Step[PendingHook]) -> list[Any]:
         hook = await step("open", fn, "h")
@@ -384,7 +386,9 @@ def test_a_hook_that_takes_one_is_not_waited_for_twice(story):
 
 
 async def contact(step: Step[PendingHook]) -> Won[Any]:
-    return await step("contact", first_of, pending_hook("email"), pending_hook("phone"), pending_hook("web", int))
+    return await step(
+        "contact", first_of, pending_hook("email"), pending_hook("phone"), pending_hook("web", int)
+    )
 
 
 def test_the_first_answer_wins_and_the_others_are_closed(story):
