@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import attrs
 import pytest
+from typing_extensions import TypeAliasType
 
 from awaitpy import (
     Err,
@@ -292,6 +293,28 @@ def parametrised[T](x: T) -> Thing[T]:
     assert law.step(module.generic, 1).exact()
     held = law.step(module.parametrised, 1)
     assert isinstance(held, JournalError) or held.exact()
+
+
+Things = TypeAliasType("Things", list[A])
+Either = TypeAliasType("Either", A | B)
+Both = TypeAliasType("Both", Result[Things, Failed])
+
+
+def aliased() -> Things:
+    return [A(1)]
+
+
+def either() -> Either:
+    return B(1)
+
+
+def both_aliased() -> Both:
+    return Ok([A(1)])
+
+
+@pytest.mark.parametrize("fn", [aliased, either, both_aliased])
+def test_a_type_alias_means_what_it_stands_for(law, fn):
+    assert law.step(fn).exact()
 
 
 # --- the code changes between the runs ------------------------------------------------------------

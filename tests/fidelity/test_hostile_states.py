@@ -29,6 +29,7 @@ from awaitpy import (
     next_wakeup,
     pending_hook,
 )
+from awaitpy._state import changed
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -207,9 +208,9 @@ def test_a_payload_that_is_no_messagepack_is_only_unreadable(law, payload, key):
     entries = {
         k: msgspec.structs.replace(e, payload=raw) if k == key else e for k, e in STATE.steps.items()
     }
-    used(attrs.evolve(STATE, entries=entries), law)
+    used(changed(STATE, entries=entries), law)
     hook = msgspec.structs.replace(STATE.hooks["h"], metadata=raw)
-    used(attrs.evolve(STATE, hooks={"h": hook}), law)
+    used(changed(STATE, hooks={"h": hook}), law)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_bytes_that_are_no_state_are_told_what_they_are(data, words):
 def test_a_state_with_a_payload_that_is_nested_too_deep_is_refused():
     raw = msgspec.Raw(b"\x91" * 100_000 + b"\xc0")
     entry = msgspec.structs.replace(STATE.steps["plain"], payload=raw)
-    data = attrs.evolve(STATE, entries={"plain": entry}).to_bytes()
+    data = changed(STATE, entries={"plain": entry}).to_bytes()
     with pytest.raises(StateError, match="nested too deep"):
         ResumeState.from_bytes(data)
 
@@ -326,7 +327,7 @@ def test_every_kind_of_value_goes_through_json_as_it_is(law):
     }
     raw = msgspec.Raw(msgspec.msgpack.encode(values))
     entry = msgspec.structs.replace(STATE.steps["plain"], payload=raw)
-    state = attrs.evolve(STATE, entries={**STATE.steps, "plain": entry})
+    state = changed(STATE, entries={**STATE.steps, "plain": entry})
     again = ResumeState.from_json(state.to_json())
     assert again.to_bytes() == state.to_bytes()
     assert again.steps["plain"].payload == raw

@@ -202,6 +202,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (set[int], frozenset([1]), "$"),
     (frozenset[int], {1}, "$"),
     (set[float], {1}, "$"),
+    (set[time], {time(1, tzinfo=ZoneInfo("Europe/Paris"))}, "$"),
+    (Literal[[1]], [2], "$"),
     (dict[str, int], collections.OrderedDict(a=1), "$"),
     (dict[str, int], {1: 1}, "$"),
     (dict[int, int], {True: 1}, "$"),

@@ -152,6 +152,12 @@ class Box(Generic[T]):
 
 
 @attrs.frozen
+class Bag(Generic[T]):
+    items: list[T]
+    named: dict[str, T | None]
+
+
+@attrs.frozen
 class Pair(Box[T], Generic[T, U]):
     other: U
 
@@ -192,6 +198,9 @@ class Event:
 class Loose:
     number: int | str | None
     at: datetime
+    lasts: timedelta = timedelta(1)
+    at_night: time = time(3)
+    costs: Decimal = Decimal("1.0")
 
 
 @attrs.define
@@ -373,6 +382,7 @@ RESTORED: list[tuple[Any, Any]] = [
     (Box[int], Box(1)),
     (Box[datetime], Box(datetime(2024, 1, 1, tzinfo=PARIS))),
     (Pair[int, str], Pair(1, "a")),
+    (Bag[Line], Bag([Line("a", 1)], {"a": None, "b": Line("b", 2)})),
     (IntBox[str], IntBox(1, "a")),
     (Box[Dog | Cat], Box(Cat("tom", 9))),
     (Node, Node(1, [Node(2, [Node(3)])])),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 
 from awaitpy import (
@@ -177,8 +176,22 @@ def test_entries_that_come_in_parts_make_the_same_state(story):
     at_once, bit_by_bit = append_entries(begun, *kept), begun
     for entry in kept:
         bit_by_bit = append_entries(bit_by_bit, entry)
-    assert attrs.evolve(bit_by_bit, revision=0) == attrs.evolve(at_once, revision=0)
+    assert bit_by_bit.steps == at_once.steps
+    assert bit_by_bit.hooks == at_once.hooks
+    assert bit_by_bit.closed == at_once.closed
     assert at_once.status == "running"
+
+
+def test_an_entry_for_a_hook_that_already_waits_leaves_it_waiting(story, stories):
+    async def waits(step: Step[PendingHook]) -> Any:
+        return await step("wait", pending_hook, "one")
+
+    creator = stories()
+    creator.begin(long)
+    story.begin(waits)
+    more = append_entries(story.state, creator.state.steps["open"])
+    assert more.hooks == story.state.hooks
+    assert get_pending_hooks(more) == ["one"]
 
 
 def test_a_timeout_of_a_race_closes_its_rivals_as_expired(story):
