@@ -281,6 +281,9 @@ def applied() -> Either[int]:
 def result() -> Both:
     return Err(Thing("a"))
 
+def fine() -> Both:
+    return Ok([Thing(1)])
+
 def generic[T](x: T) -> list[T]:
     return [x]
 
@@ -288,7 +291,7 @@ def parametrised[T](x: T) -> Thing[T]:
     return Thing(x)
 """
     exec(source, module.__dict__)
-    for fn in (module.aliased, module.nested, module.applied, module.result):
+    for fn in (module.aliased, module.nested, module.applied, module.result, module.fine):
         assert law.step(fn).exact()
     assert law.step(module.generic, 1).exact()
     held = law.step(module.parametrised, 1)

