@@ -1,0 +1,257 @@
+"""Law 7: cancellation is the caller's."""
+
+# ruff: noqa: BLE001  what a workflow that catches everything may catch is the point
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from awaitpy import Ok, Runner, append_entries, pending_hook, resume, run
+
+
+async def turns(n: int = 20) -> None:
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_the_caller_raises_out_of_run(calls):
+    async def flow(step):
+        await step("a", calls, "a")
+        try:
+            await step("long", calls.after, asyncio.Event(), "long")
+        except Exception:
+            calls("caught")
+        finally:
+            calls("finally")
+
+    stored = []
+    task = asyncio.ensure_future(Runner(checkpoint=stored.append).run(flow))
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert calls == ["a", "long begins", "finally"]
+    assert [e.key for e in stored] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["gather", "group", "background"])
+async def test_no_branch_survives_the_callers_cancellation(calls, kind):
+    async def flow(step):
+        branches = [step(n, calls.after, asyncio.Event(), n) for n in "abc"]
+        if kind == "gather":
+            await asyncio.gather(*branches)
+        elif kind == "group":
+            async with asyncio.TaskGroup() as group:
+                for branch in branches:
+                    group.create_task(branch)
+        else:
+            flow.tasks = [asyncio.ensure_future(branch) for branch in branches]
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(run(flow))
+    await turns()
+    assert calls == ["a begins", "b begins", "c begins"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def flow_of_all(step):
+    """A workflow with all kinds of moments in which to be cancelled."""
+    release = asyncio.Event()
+
+    async def slow(n):
+        await asyncio.sleep(0)
+        return n
+
+    async def held():
+        await release.wait()
+        return "held"
+
+    async def branch():
+        got = await step("b1", slow, 1)
+        release.set()
+        return [got, await step("b2", slow, 2)]
+
+    first = await step("first", slow, 0)
+    both = await asyncio.gather(branch(), step("held", held))
+    await asyncio.gather(step("w1", pending_hook, "h1"), step("last", slow, 3))
+    return [first, both]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_cancellation_at_any_moment_leaves_a_journal_that_goes_on(kind):
+    """However far the run came: what was given to `checkpoint` is whole, and nothing is left alive."""
+    ended = 0
+    for moment in range(200):
+        stored, halves = [], []
+
+        async def checkpoint(entry, stored=stored, halves=halves):
+            halves.append(entry)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            stored.append(entry)
+
+        runner = Runner(checkpoint=checkpoint if kind == "async" else stored.append)
+        begun = runner.start(flow_of_all)
+        task = asyncio.ensure_future(runner.resume(flow_of_all, begun))
+        await turns(moment)
+        if task.done():
+            ended = moment
+            break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert len({e.key for e in stored}) == len(stored)
+        assert [e.key for e in halves] in ([e.key for e in stored], [])
+        state = append_entries(begun, *stored)
+        ran: list[str] = []
+        goes_on = await Runner(checkpoint=lambda e, ran=ran: ran.append(e.key)).resume(flow_of_all, state)
+        assert goes_on.state.status == "suspended"
+        assert sorted([*state.steps, *ran]) == ["b1", "b2", "first", "held", "last"]
+    assert ended > 20
+
+
+async def test_a_caller_that_cancels_while_an_entry_is_stored_gets_it_stored_whole(calls):
+    begun, release, stored = asyncio.Event(), asyncio.Event(), []
+
+    async def checkpoint(entry):
+        begun.set()
+        await release.wait()
+        stored.append(entry.key)
+
+    async def flow(step):
+        await step("a", calls, "a")
+        await step("b", calls, "b")
+
+    task = asyncio.ensure_future(Runner(checkpoint=checkpoint).run(flow))
+    await begun.wait()
+    task.cancel()
+    await turns()
+    assert not task.done()
+    task.cancel()
+    await turns()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (stored, calls) == (["a"], ["a"])
+
+
+async def test_a_caller_that_cancels_while_a_suspension_waits_for_a_sibling_is_obeyed(calls):
+    async def flow(step):
+        await asyncio.gather(
+            step("w", pending_hook, "h"), step("slow", calls.after, asyncio.Event(), "slow")
+        )
+
+    task = asyncio.ensure_future(run(flow))
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert calls == ["slow begins"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("kind", ["gather", "group"])
+async def test_a_timeout_of_the_caller_is_a_timeout(calls, kind):
+    async def flow(step):
+        branches = [
+            step("w", pending_hook, "h"),
+            step("slow", calls.after, asyncio.Event(), "slow"),
+        ]
+        if kind == "gather":
+            await asyncio.gather(*branches)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for branch in branches:
+                    group.create_task(branch)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.005):
+            await run(flow)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("kind", ["gather", "group", "root"])
+async def test_a_suspension_in_a_timeout_of_the_caller_leaves_no_cancellation_behind(kind):
+    async def flow(step):
+        if kind == "gather":
+            await asyncio.gather(*(step(n, pending_hook, n) for n in "ab"))
+        elif kind == "group":
+            async with asyncio.TaskGroup() as group:
+                for n in "ab":
+                    group.create_task(step(n, pending_hook, n))
+        else:
+            await step("a", pending_hook, "a")
+
+    async with asyncio.timeout(5):
+        outcome = await run(flow)
+        await asyncio.sleep(0)
+    assert outcome.state.status == "suspended"
+    async with asyncio.TaskGroup() as group:
+        both = [group.create_task(run(flow)) for _ in range(2)]
+    assert [t.result().state.status for t in both] == ["suspended"] * 2
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_timeout_of_the_caller_counts_while_left_tasks_are_ended():
+    release = asyncio.Event()
+
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+
+    async def flow(step):
+        flow.task = asyncio.ensure_future(stubborn())
+        try:
+            await asyncio.gather(step("a", pending_hook, "a"), step("b", pending_hook, "b"))
+        except asyncio.CancelledError:
+            raise OSError("cleanup failed") from None
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.005):
+            await run(flow)
+    assert not release.is_set()
+    assert flow.task.done()
+
+
+async def test_a_cancelled_leg_can_be_run_again_from_the_state_it_began_with(calls, again):
+    release = asyncio.Event()
+
+    async def flow(step):
+        await step("a", calls, "a")
+        return await step("long", calls.after, release, "long", 1)
+
+    begun = Runner().start(flow)
+    task = asyncio.ensure_future(resume(flow, begun))
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert (await resume(flow, again(begun))).result == Ok(1)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_the_end_of_the_program_is_not_an_error_of_the_run(error):
+    async def flow(step):
+        def stop():
+            raise error
+
+        await step("a", stop)
+
+    with pytest.raises(error):
+        await run(flow)
