@@ -246,12 +246,54 @@ async def test_a_cancelled_leg_can_be_run_again_from_the_state_it_began_with(cal
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_the_end_of_the_program_is_not_an_error_of_the_run(error):
-    async def flow(step):
-        def stop():
-            raise error
+@pytest.mark.parametrize("where", ["sync", "async", "body"])
+async def test_the_end_of_the_program_is_not_an_error_of_the_run(error, where):
+    def stop():
+        raise error
 
-        await step("a", stop)
+    async def stop_later():
+        await asyncio.sleep(0)
+        raise error
+
+    async def flow(step):
+        if where == "body":
+            stop()
+        await step("a", stop if where == "sync" else stop_later)
 
     with pytest.raises(error):
         await run(flow)
+
+
+async def test_a_task_of_the_workflow_that_was_cancelled_is_an_error_of_the_body(calls, again):
+    async def flow(step):
+        await step("a", calls, "a")
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    outcome = await run(flow)
+    assert outcome.result.error.key is None
+    assert isinstance(outcome.result.error.cause, asyncio.CancelledError)
+    assert outcome.state.status == "interrupted"
+    assert list(outcome.state.steps) == ["a"]
+    await resume(flow, again(outcome.state))
+    assert calls == ["a"]
+
+
+async def test_a_run_outside_of_any_task_is_refused():
+    """In a callback of the loop there is nobody whom a cancellation could reach."""
+
+    async def flow(step):
+        return 1
+
+    refused = asyncio.get_running_loop().create_future()
+
+    def callback():
+        coroutine = run(flow)
+        try:
+            coroutine.send(None)
+        except RuntimeError as error:
+            refused.set_result(str(error))
+
+    asyncio.get_running_loop().call_soon(callback)
+    assert "asyncio task" in await refused

@@ -8,12 +8,17 @@ import pytest
 
 from awaitpy import (
     Err,
+    HookAlreadyResolved,
     Ok,
     PendingHook,
     ResumeState,
     Runner,
     UnexpectedError,
     append_entries,
+    create_hook,
+    first_of,
+    get_pending_hooks,
+    inject_hook,
     pending_hook,
     resume,
     run,
@@ -158,3 +163,39 @@ async def test_a_state_that_was_started_and_stored_before_anything_ran_can_be_re
     assert isinstance(begun, ResumeState)
     assert (await resume(flow, again(begun))).result == Ok(7)
     assert calls == ["a"]
+
+
+async def test_answers_and_timeouts_that_a_store_kept_as_entries_are_taken_once(again):
+    """The state of a suspended run was stored, then one leg ran and died before its own was."""
+    now = 1_000_000.0
+
+    async def flow(step):
+        box = await step("box", create_hook, many=True)
+        first = await step("first", pending_hook, box.hook_id)
+        late = await step.attempt("late", pending_hook, "late", timeout=60)
+        won = await step("race", first_of, pending_hook("r1"), pending_hook("r2"))
+        second = await step("second", pending_hook, box.hook_id)
+        return [first, isinstance(late, Err), won.value, second]
+
+    def leg(stored):
+        return Runner(clock=lambda: now, checkpoint=stored.append)
+
+    state = (await leg([]).run(flow)).state
+    (box,) = get_pending_hooks(state)
+    for values in ({box: 1}, {}, {"r2": "won"}, {box: 2}):
+        for hook_id, value in values.items():
+            state = inject_hook(state, hook_id, value, delivery_id=f"d{value}", now=now)
+        stored = []
+        went = await leg(stored).resume(flow, state)
+        rebuilt = append_entries(again(state), *stored)
+        assert rebuilt.steps == went.state.steps
+        for hook_id, value in values.items():
+            assert inject_hook(rebuilt, hook_id, value, delivery_id=f"d{value}") == rebuilt
+        goes_on = await leg([]).resume(flow, again(rebuilt))
+        assert goes_on.result == went.result
+        assert get_pending_hooks(goes_on.state) == get_pending_hooks(went.state)
+        state = goes_on.state
+        now += 61
+    assert goes_on.result == Ok([1, True, "won", 2])
+    with pytest.raises(HookAlreadyResolved):
+        inject_hook(goes_on.state, "r1", "late")
