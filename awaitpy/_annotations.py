@@ -117,9 +117,9 @@ def split(tp: Any) -> tuple[Any, Any]:
     for member in members(tp):
         origin = get_origin(member) or member
         if origin is Err:
-            errs.append(get_args(member)[0] if get_args(member) else Any)
+            errs += members(get_args(member)[0]) if get_args(member) else [Any]
         elif origin is Ok:
-            oks.append(get_args(member)[0] if get_args(member) else Any)
+            oks += members(get_args(member)[0]) if get_args(member) else [Any]
         else:
             oks.append(member)
     return _joined(oks), _joined(errs)
@@ -127,11 +127,6 @@ def split(tp: Any) -> tuple[Any, Any]:
 
 def _joined(types_: list[Any]) -> Any:
     return Union[tuple(types_)] if types_ else MISSING  # noqa: UP007  made at run time
-
-
-def mentions(tp: Any, wanted: type) -> bool:
-    """Whether a type names a class anywhere in it."""
-    return tp is wanted or any(mentions(arg, wanted) for arg in get_args(tp))
 
 
 def class_of(tp: Any) -> Any:

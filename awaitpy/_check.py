@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     Check = Callable[[Any], bool]
 
 _LEAVES: Final[dict[Any, str]] = {
-    **{t: f"type({{v}}) is {t.__name__}" for t in (str, int, float, bool, bytes, date, timedelta)},
-    **{t: f"type({{v}}) is {t.__name__}" for t in (Decimal, UUID)},
+    **{t: f"{{v}}.__class__ is {t.__name__}" for t in (str, int, float, bool, bytes, date, timedelta)},
+    **{t: f"{{v}}.__class__ is {t.__name__}" for t in (Decimal, UUID)},
     None: "{v} is None",
     type(None): "{v} is None",
-    datetime: "type({v}) is datetime and {v}.fold == 0 and ({v}.tzinfo is None or {v}.tzinfo is utc)",
-    time: "type({v}) is time and {v}.fold == 0 and {v}.tzinfo is None",
+    datetime: "{v}.__class__ is datetime and {v}.fold == 0 and ({v}.tzinfo is None or {v}.tzinfo is utc)",
+    time: "{v}.__class__ is time and {v}.fold == 0 and {v}.tzinfo is None",
     Any: "plain({v})",
     object: "plain({v})",
 }
@@ -167,12 +167,12 @@ class _Writer:
         if any(type(value) not in {str, int} and value is not None for value in values):
             raise _NotKnown
         kinds = self.constant(frozenset(value.__class__ for value in values))
-        return f"type({{v}}) in {kinds} and {{v}} in {self.constant(frozenset(values))}"
+        return f"{{v}}.__class__ in {kinds} and {{v}} in {self.constant(frozenset(values))}"
 
     def enumeration(self, tp: type[enum.Enum]) -> str:
         if issubclass(tp, enum.Flag) or any(type(m.value) not in (str, int) for m in tp):
             raise _NotKnown
-        return f"type({{v}}) is {self.constant(tp)}"
+        return f"{{v}}.__class__ is {self.constant(tp)}"
 
     def emit_compound(self, tp: Any, v: str, pad: str, out: list[str]) -> None:
         origin = get_origin(tp) or tp
@@ -190,7 +190,7 @@ class _Writer:
             raise _NotKnown
 
     def emit_sequence(self, kind: str, item: Any, v: str, pad: str, out: list[str]) -> None:
-        out.append(f"{pad}if type({v}) is not {kind}: return False")
+        out.append(f"{pad}if {v}.__class__ is not {kind}: return False")
         each = self.fresh("e")
         out.append(f"{pad}for {each} in {v}:")
         self.emit(item, each, pad + "    ", out)
@@ -198,10 +198,12 @@ class _Writer:
     def emit_mapping(self, tp: Any, v: str, pad: str, out: list[str]) -> None:
         key, item = get_args(tp) or (Any, Any)
         key, each, name = _stripped(key), self.fresh("e"), self.fresh("k")
-        out.append(f"{pad}if type({v}) is not dict: return False")
+        out.append(f"{pad}if {v}.__class__ is not dict: return False")
         out.append(f"{pad}for {name}, {each} in {v}.items():")
         if key is Any:
-            out.append(f"{pad}    if type({name}) is not str and type({name}) is not int: return False")
+            out.append(
+                f"{pad}    if {name}.__class__ is not str and {name}.__class__ is not int: return False"
+            )
         elif (
             key in _KEYS
             or get_origin(key) is Literal
@@ -219,7 +221,7 @@ class _Writer:
         if len(items) == 2 and items[1] is ...:  # noqa: PLR2004  tuple[T, ...]
             self.emit_sequence("tuple", items[0], v, pad, out)
             return
-        out.append(f"{pad}if type({v}) is not tuple or len({v}) != {len(items)}: return False")
+        out.append(f"{pad}if {v}.__class__ is not tuple or len({v}) != {len(items)}: return False")
         for i, item in enumerate(items):
             self.emit(item, f"{v}[{i}]", pad, out)
 
@@ -228,7 +230,7 @@ class _Writer:
         hints = _hints(origin, tp)
         required = _required(origin, hints)
         seen = self.fresh("n")
-        out.append(f"{pad}if type({v}) is not dict: return False")
+        out.append(f"{pad}if {v}.__class__ is not dict: return False")
         out.append(f"{pad}{seen} = {len(required)}")
         for key, hint in hints.items():
             out.append(f"{pad}if {key!r} in {v}:")
@@ -244,7 +246,7 @@ class _Writer:
         fields = [(f"{v}.{name}", hints[name]) for name in _fields(cls)]
         tests = [(place, hint, self.leaf(_stripped(hint))) for place, hint in fields]
         leaves = [f"({test.format(v=place)})" for place, _, test in tests if test is not None]
-        out.append(f"{pad}if type({v}) is not {self.constant(cls)}: return False")
+        out.append(f"{pad}if {v}.__class__ is not {self.constant(cls)}: return False")
         if has_dict(cls):  # an attribute beside the fields would be lost
             out.append(f"{pad}if len({v}.__dict__) != {_in_dict(cls)}: return False")
         if leaves:

@@ -26,24 +26,30 @@ if TYPE_CHECKING:
 SCALARS: Final[frozenset[Any]] = frozenset({str, int, float, bool, type(None), bytes})
 _KEYS: Final[frozenset[Any]] = frozenset({str, int})
 DEPTH: Final = 200
+_LARGE: Final = 1_000_000
 """How deep a value may be nested: so deep that no one means it, and each state still has its JSON."""
 
 
-def plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value survives without any type: scalars, lists, dicts with str or int keys."""
-    kind: Any = value.__class__
-    if kind is dict:
-        for key in value:
-            if type(key) is not str and type(key) is not int:
+def plain(value: Any) -> bool:
+    """Whether a value survives without any type: scalars, lists, dicts with str or int keys.
+
+    It says no to a value that contains itself, or that is too large to tell that apart.
+    """
+    todo = [value]
+    for part in todo:  # a list of what is left, not a recursion: this runs at each untyped step
+        kind = part.__class__
+        if kind is dict:
+            for key, item in part.items():
+                if key.__class__ is not str and key.__class__ is not int:
+                    return False
+                kind = item.__class__
+                if kind is not str and kind is not int:
+                    todo.append(item)
+        elif kind is list:
+            todo += part
+            if len(todo) > _LARGE:
                 return False
-        value = value.values()
-    elif kind is not list:
-        return kind in SCALARS
-    for item in value:
-        kind = item.__class__
-        if kind is str or kind is int or kind in SCALARS:
-            continue
-        if (kind is not dict and kind is not list) or depth > DEPTH or not plain(item, depth + 1):
+        elif kind not in SCALARS:
             return False
     return True
 
@@ -61,7 +67,10 @@ def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:
     fields = fields_of(was.__class__)
     if fields is not None:
         return _object_difference(fields, was, back, path)
-    same = _leaf_same(was, back)
+    try:
+        same = _leaf_same(was, back)
+    except Exception:  # noqa: BLE001  the value's own comparison may raise anything
+        same = False
     return None if same is True else (path, f"{_named(was)} would come back changed")
 
 
@@ -103,7 +112,8 @@ def _object_difference(fields: tuple[str, ...], was: Any, back: Any, path: str) 
 
 def _cached(cls: Any) -> set[str]:
     """Give the names that a class computes again: what was cached need not come back."""
-    names: list[str] = [name for base in cls.__mro__ for name in vars(base)]
+    bases: tuple[type, ...] = cls.__mro__
+    names = [name for base in bases for name in vars(base)]
     return {name for name in names if isinstance(getattr(cls, name, None), cached_property)}
 
 
@@ -171,7 +181,11 @@ def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | N
 def _named(value: Any) -> str:
     if value is None:
         return "None"
-    name = type(value).__qualname__
+    return with_article(type(value).__qualname__)
+
+
+def with_article(name: str) -> str:
+    """Give a name with its article."""
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import attrs
 import msgspec
@@ -45,6 +45,9 @@ class Hook:
     hook_id: str
     step_key: str
     many: bool = False
+
+    journaled_apart: ClassVar[bool] = True
+    """A step that gives a hook makes it known to the state, whatever the step's function is."""
 
 
 @attrs.frozen
@@ -268,5 +271,5 @@ def restored(payload: msgspec.Raw) -> Hook:
     """Read a hook from the journal. Raises `Misfit`."""
     try:
         return _DECODER(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise misfit_of(error) from error

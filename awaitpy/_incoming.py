@@ -28,14 +28,14 @@ _KNOWN: Final = re.compile(
     r"|Object missing required field `[^`]*`$|Invalid (RFC3339|ISO8601|UUID|decimal|base64)[\w ]*$"
     r"|Input data was truncated$"
 )
-_KEYS: Final = re.compile(r"\['.*?'\](?=[.\[]|$)|\[\\?\".*?\"\](?=[.\[]|$)|\[\.\.\.\]", re.DOTALL)
+_FIELDS: Final = re.compile(r"\$(\.\w+|\[(\d+|\.\.\.)\])*")
 
 
 def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Raw:
     """Encode an injected value: plain data, or an object of a class that MessagePack carries."""
     try:
         encode(delivery_id)
-        if _fidelity.plain(value):
+        if _fidelity.offender(value) is None:
             return msgspec.Raw(encode(value))
         form, data = _codecs.of_type(_class_of(value)).encode(value)
     except payloads.Misfit as misfit:
@@ -49,7 +49,9 @@ def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Ra
 
 def _public(path: str) -> str:
     """Give a path without the keys of dicts, which are words of the body."""
-    return _KEYS.sub("[...]", path)
+    fields = _FIELDS.match(path)
+    shown = fields[0] if fields else "$"
+    return shown if shown == path else f"{shown}[...]"
 
 
 def _class_of(value: Any) -> Any:
@@ -66,9 +68,9 @@ def check_payload(hook_id: str, raw: msgspec.Raw, payload: Any) -> None:
 
 def decode_payload(raw: msgspec.Raw, payload: Any, codecs: payloads.Codecs) -> Any:
     """Give the value of a delivery as the wait wants it. Raises `Misfit`, never quoting the body."""
-    if payload is Any or payload is object:
-        return _decode_any(raw)
     try:
+        if payload is Any or payload is object:
+            return _decode_any(raw)
         return _reader(payload, codecs)(raw)
     except Exception as error:  # noqa: BLE001  a user's decoder or class may raise anything
         raise _discreet(error) from None
@@ -110,7 +112,7 @@ def _from_details(error: Exception, details: Callable[[], Any]) -> payloads.Misf
     try:
         first = cast("dict[str, Any]", details()[0])
         extra = "extra" in first["type"]
-        path = "$" + "".join(f".{part}" for part in first["loc"] if not extra)
+        path = f"$.{first['loc'][0]}" if first["loc"] and not extra else "$"
         return payloads.Misfit(path, f"the value is refused ({first['type']})")
     except (TypeError, KeyError, IndexError):
         return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
@@ -120,7 +122,10 @@ def equal(one: msgspec.Raw, other: msgspec.Raw) -> bool:
     """Whether two deliveries carry the same value, whatever the order of their keys."""
     if bytes(one) == bytes(other):
         return True
-    a, b = _decode_any(one), _decode_any(other)
+    try:
+        a, b = _decode_any(one), _decode_any(other)
+    except (msgspec.MsgspecError, UnicodeError):  # a damaged one equals no other
+        return False
     return a == b and _fidelity.difference(_sorted(a), _sorted(b)) is None
 
 

@@ -48,15 +48,15 @@ class Misfit(Exception):
 class Codec:
     """Bytes of one type. `check` says whether the fast way, `encode` of the value itself, is exact."""
 
-    __slots__ = ("_codecs", "_decoder", "check", "form", "native", "type")
+    __slots__ = ("_codecs", "check", "form", "native", "type")
 
     def __init__(self, tp: Any, codecs: Codecs) -> None:
         self.type = tp
         self._codecs = codecs
-        self._decoder = _native_decoder(tp)
-        self.native = self._decoder is not None
+        self.native = _native_decoder(tp)
         self.form: Form = PLAIN if _check.is_plain(tp) else NATIVE
-        generated = _check.exact(tp) if self.native else None
+        apart = getattr(tp, "journaled_apart", False) is True
+        generated = _check.exact(tp) if self.native and not apart else None
         self.check: Callable[[Any], bool] = generated or _never
 
     def encode(self, value: Any) -> tuple[Form, bytes]:
@@ -98,9 +98,9 @@ class Codec:
         return self._codecs.converter.structure(_decode_any(payload), self.type)
 
     def _native(self, payload: Any) -> Any:
-        if self._decoder is None:
+        if self.native is None:
             raise Misfit("$", "the journal has it in a form that the type named now does not have")
-        return self._decoder(payload)
+        return self.native(payload)
 
     def _try(self, form: Form, value: Any) -> bytes | Misfit:
         try:
@@ -117,7 +117,8 @@ class Codec:
         unsupported = _UNSUPPORTED.search(str(error))
         if unsupported is not None:
             name = unsupported[1].rpartition(".")[2]
-            return Misfit(_fidelity.unsupported(value, name), f"a {name} can't be encoded")
+            problem = f"{_fidelity.with_article(name)} can't be encoded"
+            return Misfit(_fidelity.unsupported(value, name), problem)
         if isinstance(error, RecursionError):
             return Misfit("$", "the value contains itself or is nested too deep")
         return misfit_of(error)
@@ -155,10 +156,9 @@ class PlainCodec(Codec):
         if found is not None:
             raise Misfit(*found)
         try:
-            encode(value)
+            return PLAIN, encode(value)
         except Exception as error:  # an int of more than 64 bits, a lone surrogate
             raise misfit_of(error) from error
-        raise Misfit("$", "the value can't be encoded")
 
     def _read(self, payload: Any, form: Form) -> Any:
         if form != PLAIN:
@@ -182,7 +182,7 @@ def misfit_of(error: Any) -> Misfit:
     if isinstance(error, Misfit):
         return error
     text = str(error) or type(error).__name__
-    if isinstance(error, ExceptionGroup):  # cattrs's, which knows where
+    if hasattr(error, "exceptions"):  # cattrs's, which knows where
         from cattrs import transform_error  # noqa: PLC0415  it raised this, so it is imported already
 
         text, _, place = transform_error(error)[0].rpartition(" @ ")
@@ -202,11 +202,14 @@ def _path(place: str, owner: str | None) -> str:
 class Returns:
     """The two codecs of a function: of its value and of its typed error."""
 
-    __slots__ = ("errors", "named", "values")
+    __slots__ = ("check", "errors", "form", "named", "native", "values")
 
     def __init__(self, annotation: Any, values: Codec, errors: Codec) -> None:
         self.named = annotation is not MISSING
         self.values, self.errors = values, errors
+        # What most steps need of their codec, one look-up nearer.
+        self.check, self.native = values.check, values.native
+        self.form: Form = values.form
 
 
 class Codecs:
@@ -231,7 +234,6 @@ class Codecs:
 
     def of_type(self, tp: Any) -> Codec:
         """Give the codec of a type; for no type and for Any, the plain one."""
-        tp = hints.bare(tp) if tp is not MISSING else tp
         if tp is MISSING or tp is Any or tp is object:
             return self._plain
         try:
@@ -247,6 +249,10 @@ class Codecs:
         value, error = hints.split(tp)
         return Returns(tp, self.of_type(value), self.of_type(error))
 
+    def for_leg(self) -> dict[Any, Returns]:
+        """Give a dict that knows the codecs of each function, and keeps the functions for one leg."""
+        return _OfFunctions(self)
+
     def of_function(self, fn: Any) -> Returns:
         """Give the codecs for what `fn` is annotated to return. Raises `Unresolved`."""
         if fn.__class__ is not FunctionType:  # a partial, a method, a class or a callable object
@@ -261,6 +267,18 @@ class Codecs:
     def _resolved(self, fn: Any) -> Returns:
         tp = hints.returned(fn)
         return self.untyped if tp is MISSING else self.of_return(tp)
+
+
+class _OfFunctions(dict[Any, Returns]):
+    def __init__(self, codecs: Codecs) -> None:
+        super().__init__()
+        self._codecs = codecs
+
+    def __missing__(self, fn: Any) -> Returns:
+        found = self._codecs.of_function(fn)
+        if found.named:  # one that is not named is mostly a lambda, made anew at each call
+            self[fn] = found
+        return found
 
 
 def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:

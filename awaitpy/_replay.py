@@ -22,12 +22,12 @@ class Replay:
     """
 
     __slots__ = (
-        "_asked",
         "_counts",
         "_exempt",
         "_order",
         "_passed",
         "_positions",
+        "asked",
         "due",
         "early",
         "entries",
@@ -43,7 +43,7 @@ class Replay:
         self.due = dict(state.entries)
         for key in retired:
             self.due.pop(key, None)
-        self._asked: set[str] = set()
+        self.asked: set[str] = set()
         self._passed: set[str] = set()
         self._order = iter(list(self.due))
         self.turn = next(self._order, None)
@@ -54,7 +54,7 @@ class Replay:
 
     def ask(self, key: str) -> Entry | None:
         """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`."""
-        asked = self._asked
+        asked = self.asked
         if key in asked:
             raise DuplicateStepKey(key)
         asked.add(key)
@@ -113,11 +113,6 @@ class Replay:
     def forgotten(self) -> tuple[str, ...]:
         """The forgotten steps that have not run again yet."""
         return tuple(sorted(self._exempt))
-
-    @property
-    def asked(self) -> int:
-        """How many keys this run has asked for."""
-        return len(self._asked)
 
     @property
     def new(self) -> int:

@@ -119,7 +119,9 @@ class Runner:
         arguments that the workflow does not take.
         """
         state = self.start(workflow, *args, **kwargs)
-        return await self._leg(workflow, state, args, kwargs)
+        session = Session(self._settings, state, working)
+        body = workflow(BoundStep(session), *args, **kwargs)
+        return await self._leg(session, workflows.described(workflow), body)
 
     async def resume(
         self,
@@ -143,7 +145,13 @@ class Runner:
             args, kwargs = workflows.restored(flow, state.args, state.kwargs, codecs)
         except (payloads.Misfit, Unresolved) as error:
             return _interrupted(state, UnreadableEntry("the arguments", _problem(error)))
-        return await self._leg(workflow, state, args, kwargs)
+        session = Session(self._settings, state, working)
+        again: Callable[..., Coroutine[Any, Any, T]] = workflow
+        try:
+            body = again(BoundStep(session), *args, **kwargs)
+        except TypeError as error:
+            return _interrupted(state, UnreadableEntry("the arguments", str(error)))
+        return await self._leg(session, flow, body)
 
     def _version_of(self, flow: Described) -> int:
         return flow.version if self._version is None else self._version
@@ -156,32 +164,32 @@ class Runner:
             return _interrupted(state, VersionMismatch(flow.name, state.version, version))
         return None
 
-    async def _leg(self, workflow: Any, state: ResumeState, args: Any, kwargs: Any) -> Outcome[Any, Any]:
+    async def _leg(
+        self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
+    ) -> Outcome[Any, Any]:
         """Run the workflow over the state until it ends or suspends; leave nothing running."""
-        session = Session(self._settings, state)
-        body = workflow(BoundStep(session), *args, **kwargs)
         session.tell("run.started")
         token = place.set(session.mark)
-        why: Exit | None = None
-        error: BaseException | None = None
         try:
             why = await session.completed(await body)
-        except BaseException as raised:  # noqa: BLE001  sorted out by the session
-            why, error = session.ended_by(raised), raised
+        except BaseException as error:
+            ended = session.ended_by(error)
+            session.drains = ended is not None
+            if ended is None:
+                raise
+            why = ended
         finally:
             place.reset(token)
-            await session.sweep(working, drain=why is not None)
             session.uncancel()
-        if why is None and error is not None:
-            raise error
-        return self._outcome(workflow, session, why or Exit("interrupted"))
+            await session.sweep()
+        return self._outcome(flow, session, why)
 
-    def _outcome(self, workflow: Any, session: Session, why: Exit) -> Outcome[Any, Any]:
+    def _outcome(self, flow: Described, session: Session, why: Exit) -> Outcome[Any, Any]:
         completed = why.status == "completed"
         result: Result[Any, Any] = Ok(why.value) if completed else Err(why.error)
         if session.read_only:
             return Outcome(result, session.state)
-        state = _next_state(workflows.described(workflow), session, why)
+        state = _next_state(flow, session, why)
         session.tell_end(state.status, None if completed else _told(why.error))
         return Outcome(result, state)
 

@@ -24,11 +24,11 @@ from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, Unexpec
 from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from datetime import datetime
     from types import CodeType
 
-    from awaitpy._payload import Codecs, Returns
+    from awaitpy._payload import Codecs
     from awaitpy._state import ResumeState
     from awaitpy._wire import OpenHook
 
@@ -37,6 +37,10 @@ _REACT: Final = 4
 # Turns of the event loop without any step asked for or under way, after which nothing more can come
 # by itself: enough for gathers within gathers to start and to finish.
 _QUIET: Final = 16
+
+
+# Turns in which a cancellation may come to a branch: each group around it takes some.
+_PATIENCE: Final = 128
 
 
 _ENDS: Final[dict[Status, EventName]] = {
@@ -80,6 +84,7 @@ class Session:
         "_cuts",
         "_lock",
         "_news",
+        "_pacing",
         "_root_leaves",
         "_settling",
         "_unwatched",
@@ -88,15 +93,17 @@ class Session:
         "awaited",
         "closed",
         "codecs",
-        "direct",
+        "drains",
         "exit",
         "held",
         "hooks",
         "inside",
+        "left",
         "mark",
         "observed",
         "over",
         "parked",
+        "quick",
         "read_only",
         "replay",
         "returns",
@@ -104,22 +111,26 @@ class Session:
         "settings",
         "state",
         "waiting",
+        "working",
     )
 
-    def __init__(self, settings: Settings, state: ResumeState) -> None:
+    def __init__(self, settings: Settings, state: ResumeState, working: Collection[CodeType]) -> None:
         self.settings = settings
+        self.working = working
         self.state = state
         self.codecs = settings.codecs
-        self.returns: dict[Any, Returns] = {}
+        self.returns = settings.codecs.for_leg()
         self.replay = Replay(state, settings.retired)
         self.hooks = dict(state.hooks)
         self.closed = dict(state.closed)
         self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
         self.parked: dict[str, PendingHook] = {}
         self.held: dict[str, asyncio.Future[None]] = {}
+        self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
         self.over = False
+        self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.active = 0
         self.awaited: list[asyncio.Future[None]] = []
         self.mark, self.inside = object(), object()
@@ -128,13 +139,14 @@ class Session:
             raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
         self.root = root
         self.observed = settings.on_event is not None
-        # Whether an entry need only be added: nobody is told, nothing else is to be journaled first.
-        self._unwatched = not (self.observed or settings.checkpoint or state.forgotten)
-        self.direct = self._unwatched
+        # Whether an entry need only be added: nobody is told, nothing is to be journaled before it.
+        self._unwatched = not (self.observed or settings.checkpoint or state.forgotten or state.end)
+        self.quick = self._unwatched
         self._cancels = root.cancelling()
         self._root_leaves = False
         self._unwinding = False
         self._settling = False
+        self._pacing = False
         self._cuts: list[Entry] = []
         self._news: list[asyncio.Future[None]] = []
         self._lock: asyncio.Lock | None = None
@@ -143,7 +155,6 @@ class Session:
 
     async def journal(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, and the cut steps that came before it; give each to `checkpoint`."""
-        await self.flush()
         self.replay.add(entry)
         if entry.hook_id is not None:
             settle(entry, self.hooks, self.closed)
@@ -164,9 +175,9 @@ class Session:
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
         if self._cuts and not self._caller_cancelled():
-            cuts, self._cuts, self.direct = self._cuts, [], self._unwatched
+            cuts, self._cuts, self.quick = self._cuts, [], self._unwatched
             for cut in cuts:
-                await self.journal(cut)
+                await self.keep(cut)
 
     async def _checkpoint(
         self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
@@ -191,7 +202,7 @@ class Session:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
         if self.exit is None:
             self._cuts.append(Entry(key, CUT, NIL))
-            self.direct = False
+            self.quick = False
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
@@ -204,6 +215,12 @@ class Session:
 
     # --- work under way ---------------------------------------------------------------------
 
+    def done(self) -> None:
+        """Count a step that is no longer under way."""
+        self.active -= 1
+        if self.awaited:
+            self.wake_idle()
+
     def wake_idle(self) -> None:
         """Wake those who wait until no step is under way, if that is so."""
         if not self.active:
@@ -214,19 +231,25 @@ class Session:
         while self.active:
             await _wait(self.awaited)
 
-    async def quiet(self, until: Callable[[], bool]) -> None:
-        """Wait until nothing moves: no step under way, none asked for in some turns of the loop."""
-        turns = 0
-        while turns < _QUIET and not until():
-            await self.idle()
-            before = self._motion()
-            await asyncio.sleep(0)
-            still = before == self._motion() and not self.active and not self.held
-            turns = turns + 1 if still else 0
+    async def quiet(self, until: Callable[[], bool], *, idle: bool = True) -> None:
+        """Wait until nothing moves: no step under way, none asked for in some turns of the loop.
 
-    def _motion(self) -> tuple[int, int]:
-        """Count what changes as long as branches go on: keys asked for, tasks that carry the mark."""
-        return self.replay.asked, sys.getrefcount(self.mark)
+        Without `idle` steps under way are not waited for.
+        """
+        turns, tasks = 0, 0
+        while not until():
+            if idle:
+                await self.idle()
+            before = len(self.replay.asked)
+            await asyncio.sleep(0)
+            still = before == len(self.replay.asked) and not (idle and self.active) and not self.held
+            turns = turns + 1 if still else 0
+            if turns >= _QUIET:
+                # Branches within branches may still be starting: each level takes a turn.
+                found = len(_tasks.started(self.mark, self.working))
+                if found == tasks:
+                    return
+                turns, tasks = 0, found
 
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until those that were journaled before it were asked for.
@@ -235,8 +258,9 @@ class Session:
         of them is first again. A step that nobody asks for any more is not waited for.
         """
         loop = asyncio.get_running_loop()
-        if not self.held:
-            loop.call_soon(self._pace, loop, 0, self._motion())
+        if not self._pacing:
+            self._pacing = True
+            loop.call_soon(self._pace, loop, 0, len(self.replay.asked))
         self.held[key] = loop.create_future()
         try:
             await self.held[key]
@@ -246,20 +270,23 @@ class Session:
         if self.exit is not None:
             await self.leave()
 
-    def _pace(self, loop: asyncio.AbstractEventLoop, calm: int, before: tuple[int, int]) -> None:
+    def _pace(self, loop: asyncio.AbstractEventLoop, calm: int, before: int) -> None:
         """Let a held step go on when its turn has come, or when no other can come any more."""
         waiting = [key for key, future in self.held.items() if not future.done()]
+        self._pacing = bool(waiting)
         if not waiting:
             return
-        now = self._motion()
+        now = len(self.replay.asked)
         calm = calm + 1 if now == before else 0
         turn = self.replay.turn
         if self.exit is not None:
             _wake(list(self.held.values()))
         elif calm >= _REACT and turn in self.held:
             _wake([self.held[turn]])
+            calm = 0
         elif calm >= _QUIET:
             _wake([self.held[min(waiting, key=self.replay.position)]])
+            calm = 0
         loop.call_soon(self._pace, loop, calm, now)
 
     # --- the end of the leg -----------------------------------------------------------------
@@ -279,9 +306,14 @@ class Session:
     async def _end(self, why: Exit) -> NoReturn:
         if self.exit is None:
             await self.flush()
-            self.exit = why
-            _wake(self._news)
+            self._close(why)
         await self.leave()
+
+    def _close(self, why: Exit) -> None:
+        """Say why the leg is over; the first to say so is right. No new step runs after that."""
+        self.exit = self.exit or why
+        self.quick = False
+        _wake(self._news)
 
     def nested(self, key: str) -> Leave:
         """End the run because a step was called within the function of another."""
@@ -291,8 +323,7 @@ class Session:
                 "or run again only as a whole. Call it from the workflow; step.scope(name) keeps the "
                 "keys of a sub-workflow apart."
             )
-            self.exit = Exit("interrupted", UnexpectedError(key, StepMisuse(problem)))
-            _wake(self._news)
+            self._close(Exit("interrupted", UnexpectedError(key, StepMisuse(problem))))
         return Leave()
 
     async def leave(self) -> NoReturn:
@@ -302,13 +333,27 @@ class Session:
         await self.idle()
         if in_root:
             raise Leave
-        if self._root_leaves or self._unwinding or self.over:
-            # What unwinds this task has come or will: a step in its `finally` must not wait for more.
-            raise asyncio.CancelledError
-        self._unwinding = True
-        self.root.cancel()
-        await asyncio.get_running_loop().create_future()
-        raise Leave  # nothing sets that future; this says so to the type checkers
+        if not (self._root_leaves or self._unwinding or self.over):
+            self._unwinding = True
+            self.root.cancel()
+        await self._unwound()
+        raise asyncio.CancelledError
+
+    async def _unwound(self) -> None:
+        """Wait for what unwinds this task, or until it is clear that nothing will.
+
+        The cancellation comes by the gather or the group that holds the task, some turns later; if
+        the task left before, that one would strike its cleanup.
+        """
+        task: Any = asyncio.current_task()
+        for _ in range(_PATIENCE):
+            cancelled = task.cancelling()
+            await asyncio.sleep(0)  # a cancellation that is on its way is raised here
+            if cancelled:
+                return
+            if self.over:
+                break
+        self.left.add(task)
 
     async def park(self, pending: PendingHook) -> NoReturn:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
@@ -319,7 +364,7 @@ class Session:
         self._root_leaves = self._root_leaves or in_root
         try:
             if in_root and not self.active and not self._has_tasks():
-                self.exit = self.exit or self._suspended()
+                self._close(self._suspended())
             while self.exit is None:
                 await self._settle()
         except asyncio.CancelledError:
@@ -337,7 +382,7 @@ class Session:
         self._settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self.exit = self.exit or self._suspended()
+            self._close(self.exit or self._suspended())
         finally:
             self._settling = False
             _wake(self._news)
@@ -359,9 +404,9 @@ class Session:
         _tasks.place.set(self.mark)
         return others
 
-    def others_alive(self, working: CodeType) -> bool:
+    def others_alive(self) -> bool:
         """Whether the workflow has started a task that is still alive."""
-        return self._has_tasks() and bool(_tasks.started(self.mark, working))
+        return self._has_tasks() and bool(_tasks.started(self.mark, self.working))
 
     def _caller_cancelled(self) -> bool:
         return self.root.cancelling() > self._cancels
@@ -370,15 +415,14 @@ class Session:
 
     async def completed(self, value: Any) -> Exit:
         """Give the exit of a workflow that returned."""
-        if self.exit is None:
-            await self.flush()
-            self.exit = Exit("completed", value=value)
-            await self.idle()
-            if self.exit.status == "completed" and self.replay.due_in(""):
-                self.exit = Exit("interrupted", self.replay.drift(None))
-        elif self.exit.status == "suspended":
-            self.exit = self._swallowed()
-        return self.exit
+        if self.exit is not None:
+            return self._swallowed() if self.exit.status == "suspended" else self.exit
+        await self.flush()
+        self._close(Exit("completed"))
+        await self.idle()
+        if self.replay.due_in(""):
+            return Exit("interrupted", self.replay.drift(None))
+        return Exit("completed", value=value)
 
     def _swallowed(self) -> Exit:
         waits = tuple(pending.hook_id for pending in self.parked.values())
@@ -408,18 +452,18 @@ class Session:
             self._unwinding = False
             self.root.uncancel()
 
-    async def sweep(self, working: CodeType, drain: bool) -> None:
+    async def sweep(self) -> None:
         """Let nothing go on behind the caller's back: end every task that the workflow left."""
-        self.exit = self.exit or Exit("interrupted")
-        if drain:
+        self._close(Exit("interrupted"))
+        if self.drains:
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
         while sys.getrefcount(self.mark) > _ALONE:
-            tasks = _tasks.started(self.mark, working)
+            tasks = _tasks.started(self.mark, self.working)
             if not tasks:
                 return
-            await _tasks.end(tasks)
+            await _tasks.end(tasks, self.left)
 
     def waits(self, why: Exit) -> dict[str, OpenHook]:
         """Give the hooks as the next state has them: after a settled leg, only the parked wait."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from types import CoroutineType, FunctionType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
@@ -25,7 +25,7 @@ from awaitpy.errors import (
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from awaitpy._payload import Returns
     from awaitpy._session import Session
@@ -47,18 +47,65 @@ _DEFAULT: Final = Policy()
 class BoundStep:
     """The `step` of one run: see `awaitpy.Step` for what it promises."""
 
-    __slots__ = ("_policy", "_prefix", "_session")
+    __slots__ = ("_policy", "_prefix", "_session", "_special")
 
     def __init__(self, session: Session, prefix: str = "", policy: Policy = _DEFAULT) -> None:
         self._session = session
         self._prefix = prefix
         self._policy = policy
+        self._special = policy is not _DEFAULT
 
-    def __call__(
+    async def __call__(  # noqa: C901  written out for speed: nearly every step ends here
         self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Coroutine[Any, Any, Any]:
-        """Run `fn` once, ever; give what it gave. On `Err`, end the workflow with that error."""
-        return self._take(True, key, fn, args, kwargs)
+    ) -> Any:
+        """Run `fn` once, ever; give what it gave. On `Err`, end the workflow with that error.
+
+        Only the usual cases are here: a value that is replayed in its turn, and a new step that gives
+        what its type says, in a run that nobody watches. `_take` knows them all.
+        """
+        session, replay = self._session, self._session.replay
+        full = f"{self._prefix}{key}" if self._prefix else key
+        if self._special or not session.quick or not key or place.get() is session.inside:
+            return await self._take(True, key, fn, args, kwargs)
+        try:
+            returns = session.returns[fn]
+            if full == replay.turn:
+                entry = replay.entries[full]
+                if entry.kind == VALUE and entry.form == returns.form and returns.native is not None:
+                    value = returns.native(entry.payload)
+                    replay.ask(full)
+                    return value
+            if replay.due or session.waiting or full in replay.asked:
+                return await self._take(True, key, fn, args, kwargs)
+        except (Unresolved, *_UNDECODABLE):
+            return await self._take(True, key, fn, args, kwargs)
+        replay.asked.add(full)
+        failure: BaseException | None = None
+        given: Any = None
+        session.active += 1
+        token = place.set(session.inside)
+        try:
+            given = fn(*args, **kwargs)
+            kind = given.__class__
+            if kind is CoroutineType or (kind not in _SETTLED and hasattr(kind, "__await__")):
+                given = await given
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by _kept
+            failure = error
+        finally:
+            place.reset(token)
+            del token  # it holds the mark of the run, which has to be free where the run suspends
+            session.active -= 1
+            if session.awaited:
+                session.wake_idle()
+        try:
+            if failure is None and self._session.quick and returns.check(given):
+                replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
+                return given
+        except _UNENCODABLE:
+            pass  # the slow way says where and why
+        session.active += 1
+        given = await _kept(session, full, returns, given, failure)
+        return await self._ended(True, full, fn, returns, given)
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run `fn` once, ever; give what it gave as a `Result`."""
@@ -77,7 +124,7 @@ class BoundStep:
         """Give the same step with its keys under `name/`."""
         return BoundStep(self._session, f"{self._prefix}{name}/", self._policy)
 
-    async def _take(  # noqa: C901  written out for speed: every step passes here
+    async def _take(
         self, ends: bool, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Give the value of a step: replayed, or new and journaled; its error in an `Err`.
@@ -90,40 +137,37 @@ class BoundStep:
         key = self._prefix + key
         try:
             entry = session.replay.ask(key)
-            returns = session.returns.get(fn) if fn.__class__ is FunctionType else None
-            if returns is None or self._policy is not _DEFAULT:
-                returns = self._returns(key, fn)
+            returns = self._returns(key, fn)
             if entry is None:
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
                 given = await _run(session, key, returns, fn, args, kwargs)
             else:
-                if session.replay.early or session.held:
+                if session.replay.early:
                     await session.hold(key)
-                if entry.kind == VALUE and not session.observed:
-                    return returns.values.decode(entry.payload, entry.form)
                 given = await _replayed(session, entry, returns, fn, args, kwargs)
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(session, key, error)
+        return await self._ended(ends, key, fn, returns, given)
+
+    async def _ended(self, ends: bool, key: str, fn: Any, returns: Returns, given: Any) -> Any:
+        """Give the value; take a wait further; end the workflow with an error, if that `ends` it."""
+        session = self._session
         if given.__class__ is Err:
             if is_wait(given):
-                given = await _waiting.wait(session, key, given.error)
+                pending = _waiting.as_annotated(given.error, fn, returns)
+                given = await _waiting.wait(session, key, pending)
             if ends and given.__class__ is Err:
                 await session.fail(given.error)
-        return given
+        return given.value if given.__class__ is Ok else given
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""
-        session, returns = self._session, self._policy.returns
+        codecs, returns = self._session.codecs, self._policy.returns
         try:
-            if returns is not MISSING:
-                return session.codecs.of_return(returns)
-            found = session.codecs.of_function(fn)
-        except Unresolved as error:
+            return codecs.of_function(fn) if returns is MISSING else codecs.of_return(returns)
+        except (Unresolved, TypeError) as error:
             raise _unresolved(key, fn, error) from error
-        if found.named:  # one that is not named is mostly a lambda, made anew at each call
-            session.returns[fn] = found
-        return found
 
     async def _check_drift(self, key: str) -> None:
         """End the run with drift if this new step can't be one of unchanged code."""
@@ -135,8 +179,8 @@ class BoundStep:
         parallel = asyncio.current_task() is not session.root
         if parallel and not prefix:
             return  # another branch may ask for it yet: the end of the run tells
-        await session.quiet(until=lambda: not replay.due_in(prefix))
-        if replay.due_in(prefix) and (parallel or not session.others_alive(working)):
+        await session.quiet(until=lambda: not replay.due_in(prefix), idle=parallel)
+        if replay.due_in(prefix) and (parallel or not session.others_alive()):
             await session.stop(replay.drift(key, prefix))
 
 
@@ -165,7 +209,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
 # --- new steps ----------------------------------------------------------------------------------
 
 
-async def _run(  # noqa: C901, PLR0912  written out for speed: every new step passes here
+async def _run(
     session: Session,
     key: str,
     returns: Returns,
@@ -174,48 +218,57 @@ async def _run(  # noqa: C901, PLR0912  written out for speed: every new step pa
     kwargs: dict[str, Any],
 ) -> Any:
     """Run a new step and journal what it gave, unless that is a wait."""
-    if session.waiting and (known := _waiting.known(session.waiting.get(key), fn, returns)):
+    held = session.waiting.pop(key, None)
+    if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
         return Err(known)
-    if session.observed:
-        session.tell("step.started", key)
-    failure: UnexpectedError | None = None
+    await session.flush()
+    session.tell("step.started", key)
+    failure: BaseException | None = None
     given: Any = None
-    token = place.set(session.inside)
     session.active += 1
+    token = place.set(session.inside)
     try:
         given = fn(*args, **kwargs)
-        cls = given.__class__
-        if cls is CoroutineType or (cls not in _SETTLED and hasattr(cls, "__await__")):
+        if hasattr(given.__class__, "__await__"):
             given = await given
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by _kept
+        failure = error
+    except BaseException:
+        session.done()
+        raise
+    finally:
         place.reset(token)
-        codec = returns.values
-        if codec.check(given):
-            entry: Entry | None = Entry(key, VALUE, _Raw(encode(given)), codec.form)
-        else:
-            entry = _entry(key, given, returns)
-        if session.direct and entry is not None and entry.hook_id is None:
-            session.replay.entries[key] = entry
-        elif entry is not None:
+    return await _kept(session, key, returns, given, failure)
+
+
+async def _kept(
+    session: Session, key: str, returns: Returns, given: Any, failure: BaseException | None
+) -> Any:
+    """Journal what a step gave, while it still counts as under way; end the run if it failed."""
+    error: UnexpectedError | None = None
+    try:
+        if failure is not None:
+            raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
+        entry = _entry(key, given, returns)
+        if entry is not None:
             await session.journal(entry, given)
     except asyncio.CancelledError as cause:
-        failure = session.cut_or_failed(key, cause)
+        error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
-        failure = UnexpectedError(key, _journal_error(key, cause, returns))
+        error = UnexpectedError(key, _journal_error(key, cause, returns))
     finally:
-        if place.get() is session.inside:
-            place.reset(token)
-        session.active -= 1
-        if session.awaited:
-            session.wake_idle()
-    if failure is not None:
-        await session.stop(failure)
-    return given.value if given.__class__ is Ok else given
+        session.done()
+    if error is not None:
+        await session.stop(error)
+    return given
 
 
-working: Final = _run.__code__
-"""The code of a coroutine that runs a step: how a run knows its own tasks."""
+working: Final = frozenset({_run.__code__, BoundStep.__call__.__code__})
+"""The code of the coroutines that run a step: how a run knows its own tasks."""
 
 # What a sync function gives most often; asking whether one can await it would cost more than the call.
+_UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
+_UNENCODABLE: Final = (OverflowError, UnicodeError, RecursionError, TypeError)
 _SETTLED: Final = frozenset({Ok, Err, dict, list, str, int, float, bool, type(None), bytes, tuple})
 
 
@@ -250,7 +303,7 @@ def _finished(key: str) -> StepMisuse:
     )
 
 
-def _unresolved(key: str, fn: Any, error: Unresolved) -> JournalError:
+def _unresolved(key: str, fn: Any, error: Exception) -> JournalError:
     name = getattr(fn, "__qualname__", repr(fn))
     return JournalError(
         f"Step {key!r}",

@@ -11,13 +11,17 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import CodeType
+
+_GRACE: Final = 5.0
+"""Seconds for the cleanup of a task that was cancelled before its run ended."""
 
 place: Final[ContextVar[object]] = ContextVar("awaitpy_place", default=None)
 """Where the code runs: a run's mark in the body of its workflow, its `inside` within a step's function."""
 
 
-def started(mark: object, working: CodeType) -> list[asyncio.Task[Any]]:
+def started(mark: object, working: Collection[CodeType]) -> list[asyncio.Task[Any]]:
     """Give the living tasks, other than the current one, that carry the mark or run a step."""
     current = asyncio.current_task()
     return [
@@ -40,23 +44,37 @@ def _contexts(task: Any) -> list[Context]:
     return [found for found in gc.get_referents(task) if isinstance(found, Context)]
 
 
-def _runs(coroutine: Any, working: CodeType) -> bool:
+def _runs(coroutine: Any, working: Collection[CodeType]) -> bool:
     """Whether a coroutine is, at some depth, awaiting a step of the run."""
     while coroutine is not None:
-        if getattr(coroutine, "cr_code", None) is working:
+        if getattr(coroutine, "cr_code", None) in working:
             return True
         coroutine = getattr(coroutine, "cr_await", None)
     return False
 
 
-async def end(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until all have ended, even when the waiting task is cancelled itself."""
-    for task in tasks:
-        task.cancel()
-    await finish(tasks)
-    for task in tasks:
+async def end(tasks: list[asyncio.Task[Any]], leaving: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until all have ended, even when the waiting task is cancelled itself.
+
+    A task that is being cancelled already, or leaves by itself, is let finish its cleanup; one that
+    has swallowed its cancellation is cancelled again after a while.
+    """
+    under_way = [task for task in tasks if task in leaving or task.cancelling()]
+    if not under_way:
+        _cancel(tasks)
+    again = asyncio.get_running_loop().call_later(_GRACE, _cancel, tasks)
+    try:
+        await finish(under_way or tasks)
+    finally:
+        again.cancel()
+    for task in under_way or tasks:
         if not task.cancelled():
             task.exception()  # it is of no use to anyone now; asking keeps asyncio from reporting it
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 async def finish(tasks: list[asyncio.Task[Any]]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
     from awaitpy._wire import Delivery, Entry, OpenHook
 
-__all__ = ["Refusal", "asked_again", "decoded", "known", "timed_out", "wait"]
+__all__ = ["Refusal", "as_annotated", "asked_again", "decoded", "known", "timed_out", "wait"]
 
 
 @attrs.frozen
@@ -166,9 +166,17 @@ async def asked_again(
     return pending
 
 
+def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook:
+    """Give the wait with the type that the function's annotation names, as replays will read it."""
+    typed = _typed(pending.hook_id, fn, returns)
+    if typed is None or typed.wait is None or pending.wait is None:
+        return pending
+    return attrs.evolve(pending, wait=attrs.evolve(pending.wait, payload=typed.wait.payload))
+
+
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
     tp = returns.values.type
     asks = fn is _hooks.pending_hook or fn is _hooks.first_of
-    if asks or not returns.named or class_of(tp) is _hooks.Won:
+    if asks or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
         return None
     return PendingHook(hook_id, wait=Wait(payload=tp))

@@ -86,7 +86,7 @@ def timed_out(entry: Entry) -> HookTimeout:
     """Read the error of a wait whose time was over. Raises `Misfit`."""
     try:
         deadline = msgspec.msgpack.decode(entry.payload, type=datetime)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise payloads.misfit_of(error) from error
     return HookTimeout(str(entry.hook_id), entry.key, deadline)
 

@@ -226,10 +226,14 @@ _OPTIONAL: Final[dict[str, Any]] = {"form": PLAIN, "hook_id": None, "delivery_id
 
 def _readable(value: Any) -> Any:
     """Write what JSON has no word for as an object of one key that starts with a dollar sign."""
+    # map, not comprehensions: half the depth of recursion, for values that are nested deep.
     if is_map(value):
-        return _readable_map(value)
+        items = map(_readable, value.values())
+        if all(isinstance(key, str) for key in value) and not _looks_special(value):
+            return dict(zip(value, items, strict=True))
+        return {"$map": list(map(list, zip(map(_readable, value), items, strict=True)))}
     if is_row(value):
-        return [_readable(item) for item in value]
+        return list(map(_readable, value))
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -241,23 +245,20 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def _readable_map(value: dict[Any, Any]) -> dict[str, Any]:
-    plain = all(isinstance(key, str) for key in value)
-    if plain and not (len(value) == 1 and next(iter(value)).startswith("$")):
-        return {key: _readable(item) for key, item in value.items()}
-    return {"$map": [[_readable(key), _readable(item)] for key, item in value.items()]}
+def _looks_special(value: dict[str, Any]) -> bool:
+    return len(value) == 1 and next(iter(value)).startswith("$")
 
 
 def _restored(value: Any) -> Any:
     if is_list(value):
-        return [_restored(item) for item in value]
+        return list(map(_restored, value))
     if not is_map(value):
         return value
     if len(value) == 1:
         ((key, item),) = value.items()
         if key in _RESTORE:
             return _RESTORE[key](item)
-    return {key: _restored(item) for key, item in value.items()}
+    return dict(zip(value, map(_restored, value.values()), strict=True))
 
 
 def _restored_map(pairs: list[list[Any]]) -> dict[Any, Any]:

@@ -14,9 +14,7 @@ except ImportError as error:
     raise missing("Litestar", "litestar") from error
 
 
-async def hook_request(
-    request: Request[Any, Any, Any], **options: Unpack[RequestOptions]
-) -> HookRequest:
+async def hook_request(request: Request[Any, Any, Any], **options: Unpack[RequestOptions]) -> HookRequest:
     """The request as a value; the options are those of `HookRequest.of`."""
     return HookRequest.of(
         method=request.method,

@@ -57,9 +57,7 @@ def read_header(headers: Headers, name: str) -> str:
     return found[0]
 
 
-def check_time(
-    timestamp: str, header: str, now: datetime | float | None, tolerance: timedelta
-) -> None:
+def check_time(timestamp: str, header: str, now: datetime | float | None, tolerance: timedelta) -> None:
     """Refuse a timestamp that is no whole number of seconds or is out of tolerance."""
     if not timestamp.isdigit() or len(timestamp) > _LONGEST_TIMESTAMP:
         raise SignatureRefused("malformed", header, "has no timestamp in seconds since 1970")
@@ -88,8 +86,6 @@ def hmac_sha256(key: bytes, *parts: bytes) -> bytes:
 
 def check_match(expected: Sequence[str], given: Sequence[str], header: str) -> None:
     """Refuse unless one of the given signatures is one of the expected, in constant time each."""
-    matches = [
-        hmac.compare_digest(one.encode(), other.encode()) for one in expected for other in given
-    ]
+    matches = [hmac.compare_digest(one.encode(), other.encode()) for one in expected for other in given]
     if not any(matches):
         raise SignatureRefused("no-match", header, "matches neither the body nor any secret")

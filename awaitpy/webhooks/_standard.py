@@ -72,9 +72,7 @@ class StandardWebhooks:
         check_match(expected, signatures.split(" "), "webhook-signature")
         return webhook_id
 
-    def sign(
-        self, body: bytes, *, webhook_id: str, now: datetime | float | None = None
-    ) -> dict[str, str]:
+    def sign(self, body: bytes, *, webhook_id: str, now: datetime | float | None = None) -> dict[str, str]:
         """The three headers that a sender would add to this body."""
         timestamp = str(int(seconds(now)))
         return {

@@ -49,9 +49,7 @@ class StripeWebhooks:
     secrets: tuple[str, ...] = attrs.field(converter=secret_list, repr=False)
     tolerance: timedelta = TOLERANCE
 
-    def verify(
-        self, headers: Headers, body: bytes, *, now: datetime | float | None = None
-    ) -> str | None:
+    def verify(self, headers: Headers, body: bytes, *, now: datetime | float | None = None) -> str | None:
         """The `id` of the event in the body, good as `delivery_id`; None if it has none.
 
         Raises:
