@@ -126,7 +126,9 @@ def split(tp: Any) -> tuple[Any, Any]:
 
 
 def _joined(types_: list[Any]) -> Any:
-    return Union[tuple(types_)] if types_ else MISSING  # noqa: UP007  made at run time
+    if len(types_) < 2:  # noqa: PLR2004  a union of one is that one, even if it can't be hashed
+        return types_[0] if types_ else MISSING
+    return Union[tuple(types_)]  # noqa: UP007  made at run time
 
 
 def class_of(tp: Any) -> Any:

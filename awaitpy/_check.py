@@ -8,7 +8,6 @@ runs at every step.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import inspect
 import typing
@@ -22,7 +21,7 @@ import attrs
 import msgspec
 
 from awaitpy._annotations import bare, members
-from awaitpy._fidelity import has_dict, plain, struct
+from awaitpy._fidelity import dataclass_fields, has_dict, plain, struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,8 +318,8 @@ def _fields(cls: Any) -> tuple[str, ...]:
         # Validators are run by msgspec, and may refuse what the value has become.
         if all(f.init and f.validator is None and not f.name.startswith("_") for f in fields):
             return tuple(f.name for f in fields)
-    elif dataclasses.is_dataclass(cls) and not hasattr(cls, "__post_init__"):
-        own = dataclasses.fields(cls)
+    elif hasattr(cls, "__dataclass_fields__") and not hasattr(cls, "__post_init__"):
+        own = dataclass_fields(cls)
         if all(f.init and not f.name.startswith("_") for f in own):
             return tuple(f.name for f in own)
     named: Any = getattr(cls, "_fields", None)

@@ -7,7 +7,6 @@ value the trouble is.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import deque
 from datetime import datetime, time
@@ -153,9 +152,17 @@ def fields_of(cls: Any) -> tuple[str, ...] | None:
         return tuple(cls.__struct_fields__)
     if attrs.has(cls):
         return tuple(a.name for a in attrs.fields(cls))
-    if dataclasses.is_dataclass(cls):
-        return tuple(f.name for f in dataclasses.fields(cls))
+    if hasattr(cls, "__dataclass_fields__"):
+        return tuple(f.name for f in dataclass_fields(cls))
     return None
+
+
+def dataclass_fields(cls: Any) -> tuple[Any, ...]:
+    """Give the fields of a dataclass."""
+    # Whoever has a dataclass has imported this already; others need not.
+    from dataclasses import fields  # noqa: PLC0415
+
+    return fields(cls)
 
 
 def offender(value: Any, path: str = "$", depth: int = 0) -> tuple[str, str] | None:

@@ -38,8 +38,7 @@ T_co = TypeVar("T_co", covariant=True)
 Moment = datetime | float
 
 
-@attrs.frozen
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """A place to wait: give `hook_id` away (in a callback URL), wait under `step_key`."""
 
     hook_id: str
@@ -50,8 +49,7 @@ class Hook:
     """A step that gives a hook makes it known to the state, whatever the step's function is."""
 
 
-@attrs.frozen
-class Won(Generic[T_co]):
+class Won(msgspec.Struct, Generic[T_co], frozen=True):
     """The first of several hooks that was answered, and its payload."""
 
     hook_id: str

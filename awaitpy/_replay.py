@@ -24,6 +24,7 @@ class Replay:
     __slots__ = (
         "_counts",
         "_exempt",
+        "_known",
         "_order",
         "_passed",
         "_positions",
@@ -31,14 +32,13 @@ class Replay:
         "due",
         "early",
         "entries",
-        "known",
         "turn",
         "version",
     )
 
     def __init__(self, state: ResumeState, retired: Collection[str]) -> None:
         self.entries = dict(state.entries)
-        self.known = len(self.entries)
+        self._known = len(self.entries)
         self.version = state.version
         self.due = dict(state.entries)
         for key in retired:
@@ -53,26 +53,36 @@ class Replay:
         self._counts: Counter[str] | None = None
 
     def ask(self, key: str) -> Entry | None:
-        """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`."""
-        asked = self.asked
-        if key in asked:
-            raise DuplicateStepKey(key)
-        asked.add(key)
-        if not self.known:
-            return None
-        entry = self.entries.get(key)
-        self.early = False
-        if self.due.pop(key, None) is not None:
-            if self._counts is not None:
-                self._counts.subtract(_prefixes(key))
-            if key == self.turn:
-                self._advance()
-            else:
-                self.early = True
-        return entry
+        """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`.
 
-    def _advance(self) -> None:
+        `early` then says whether entries that were journaled before it were not asked for yet.
+        """
+        if key in self.asked:
+            raise DuplicateStepKey(key)
+        self.early = False
+        if key == self.turn:
+            self.pass_turn(key)
+        else:
+            self.asked.add(key)
+            self.early = self.due.pop(key, None) is not None
+            if self.early and self._counts is not None:
+                self._counts.subtract(_prefixes(key))
+        return self.entries.get(key)
+
+    def pass_turn(self, key: str) -> None:
+        """Take the entry whose turn it is as asked for."""
+        self.asked.add(key)
+        del self.due[key]
         self.turn = next(self._order, None)
+        if self._passed or self._counts is not None:
+            self._pass_rarely(key)
+
+    def _pass_rarely(self, key: str) -> None:
+        if self._counts is not None:
+            self._counts.subtract(_prefixes(key))
+        self._skip_passed()
+
+    def _skip_passed(self) -> None:
         while self.turn in self._passed:
             self.turn = next(self._order, None)
 
@@ -80,7 +90,7 @@ class Replay:
         """Let a step that was asked for before its turn go on."""
         self._passed.add(key)
         if key == self.turn:
-            self._advance()
+            self._skip_passed()
 
     def position(self, key: str) -> int:
         """Give the place of an entry in the journal."""
@@ -117,7 +127,7 @@ class Replay:
     @property
     def new(self) -> int:
         """How many entries this run has added."""
-        return len(self.entries) - self.known
+        return len(self.entries) - self._known
 
     def drift(self, asked: str | None, prefix: str = "") -> WorkflowDrift:
         """Describe what is due and was not asked for, and which of it `asked` looks like."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
-import attrs
+import msgspec
 
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
@@ -42,8 +42,7 @@ T_co = TypeVar("T_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 
 
-@attrs.frozen
-class Outcome(Generic[T_co, E_co]):
+class Outcome(msgspec.Struct, Generic[T_co, E_co], frozen=True):
     """How a leg of a run ended: its `result`, and the `state` to keep."""
 
     result: Result[T_co, E_co | RunError]

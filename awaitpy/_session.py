@@ -13,13 +13,13 @@ import sys
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-import attrs
+import msgspec
 
 from awaitpy import _tasks
 from awaitpy._replay import Replay
 from awaitpy._state import settle
 from awaitpy._waits import unpark
-from awaitpy._wire import CUT, ERROR, HOOK, NIL, VALUE, Entry, Status
+from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
 from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
 from awaitpy.events import Event, EventName
 
@@ -55,8 +55,7 @@ class Leave(BaseException):
     """Unwinds a workflow whose leg is over. Not an Exception: `except Exception` must not see it."""
 
 
-@attrs.frozen
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """Why a leg is over. `settled` says that every branch had come to its wait or its end."""
 
     status: Literal["suspended", "failed", "interrupted", "completed"]
@@ -65,8 +64,7 @@ class Exit:
     settled: bool = False
 
 
-@attrs.frozen
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a leg needs of its runner."""
 
     codecs: Codecs
@@ -201,7 +199,7 @@ class Session:
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
         if self.exit is None:
-            self._cuts.append(Entry(key, CUT, NIL))
+            self._cuts.append(Entry(key, CUT, CUT_OFF))
             self.quick = False
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
@@ -388,11 +386,9 @@ class Session:
             _wake(self._news)
 
     def _suspended(self) -> Exit:
-        waits = sorted(self.parked.values(), key=self._order)
-        return Exit("suspended", waits[0], settled=True)
-
-    def _order(self, pending: PendingHook) -> int:
-        return list(self.hooks).index(pending.hook_id)
+        waits = {pending.hook_id: pending for pending in self.parked.values()}
+        first = next(hook_id for hook_id in self.hooks if hook_id in waits)
+        return Exit("suspended", waits[first], settled=True)
 
     def _has_tasks(self) -> bool:
         """Whether another task may carry the mark: a copy of the context keeps it alive.

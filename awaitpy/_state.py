@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import msgspec
 
 from awaitpy import _wire
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-@attrs.frozen
-class PendingRecord:
+class PendingRecord(msgspec.Struct, frozen=True):
     """A hook that the run waits for: which step, since when, until when, and what it takes.
 
     `deliveries` counts the values that came and were not yet taken by a run.

@@ -6,7 +6,6 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import attrs
 import msgspec
 
 from awaitpy import _hooks, _waiting
@@ -14,7 +13,7 @@ from awaitpy import _payload as payloads
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._tasks import place
 from awaitpy._waits import is_wait
-from awaitpy._wire import CUT, ERROR, HOOK, TIMEOUT, VALUE, Entry, encode
+from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, TIMEOUT, VALUE, Entry, encode
 from awaitpy.errors import (
     AwaitpyError,
     JournalError,
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 _Raw: Final = msgspec.Raw
 
 
-@attrs.frozen
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What `step.options` said."""
 
     returns: Any = MISSING
@@ -55,7 +53,7 @@ class BoundStep:
         self._policy = policy
         self._special = policy is not _DEFAULT
 
-    async def __call__(  # noqa: C901  written out for speed: nearly every step ends here
+    async def __call__(  # noqa: C901, PLR0915  written out for speed: nearly every step ends here
         self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         """Run `fn` once, ever; give what it gave. On `Err`, end the workflow with that error.
@@ -63,9 +61,11 @@ class BoundStep:
         Only the usual cases are here: a value that is replayed in its turn, and a new step that gives
         what its type says, in a run that nobody watches. `_take` knows them all.
         """
-        session, replay = self._session, self._session.replay
+        session = self._session
+        replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
-        if self._special or not session.quick or not key or place.get() is session.inside:
+        inside = session.active and place.get() is session.inside
+        if self._special or not session.quick or not key or inside:
             return await self._take(True, key, fn, args, kwargs)
         try:
             returns = session.returns[fn]
@@ -73,7 +73,7 @@ class BoundStep:
                 entry = replay.entries[full]
                 if entry.kind == VALUE and entry.form == returns.form and returns.native is not None:
                     value = returns.native(entry.payload)
-                    replay.ask(full)
+                    replay.pass_turn(full)
                     return value
             if replay.due or session.waiting or full in replay.asked:
                 return await self._take(True, key, fn, args, kwargs)
@@ -327,6 +327,8 @@ async def _replayed(
 ) -> Any:
     """Give what the journal has for a step. Raises `Misfit`."""
     if entry.kind == CUT:
+        if bytes(entry.payload) != bytes(CUT_OFF):
+            raise payloads.Misfit("$", "the entry is damaged")
         # A step that was cut off when it ran is cut off again: it waits for what cancelled it.
         await asyncio.get_running_loop().create_future()
     session.tell("step.replayed", entry.key)

@@ -36,11 +36,11 @@ def _marked(task: asyncio.Task[Any], mark: object) -> bool:
     return bool(contexts) and all(context.get(place) is mark for context in contexts)
 
 
-def _contexts(task: Any) -> list[Context]:
-    if hasattr(task, "get_context"):
-        return [task.get_context()]
-    # Python 3.11 keeps a task's context to itself. The collector sees it, and those of the task's
-    # callbacks too: a task that we only await has its own, unmarked, among them.
+def _contexts(task: asyncio.Task[Any]) -> list[Context]:
+    """Give the contexts that a task refers to: its own, and those of its callbacks.
+
+    Python 3.11 has no other way to ask. A task that we only await has its own, unmarked, among them.
+    """
     return [found for found in gc.get_referents(task) if isinstance(found, Context)]
 
 

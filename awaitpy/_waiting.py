@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
 from awaitpy import _hooks, _incoming, _waits
 from awaitpy import _payload as payloads
@@ -19,8 +20,6 @@ from awaitpy.result import Err
 if TYPE_CHECKING:
     from datetime import datetime
 
-    import msgspec
-
     from awaitpy._payload import Returns
     from awaitpy._session import Session
     from awaitpy._wire import Delivery, Entry, OpenHook
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Refusal", "as_annotated", "asked_again", "decoded", "known", "timed_out", "wait"]
 
 
-@attrs.frozen
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why `accept` says no, and the HTTP status of that: 422, or 403 for the wrong person."""
 
     reason: str
@@ -171,7 +169,7 @@ def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook
     typed = _typed(pending.hook_id, fn, returns)
     if typed is None or typed.wait is None or pending.wait is None:
         return pending
-    return attrs.evolve(pending, wait=attrs.evolve(pending.wait, payload=typed.wait.payload))
+    return attrs.evolve(pending, wait=msgspec.structs.replace(pending.wait, payload=typed.wait.payload))
 
 
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:

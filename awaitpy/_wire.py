@@ -44,6 +44,8 @@ Closed = tuple[Literal["answered", "expired", "lost"], str]
 
 encode: Final = msgspec.msgpack.Encoder().encode
 NIL: Final = msgspec.Raw(encode(None))
+CUT_OFF: Final = msgspec.Raw(encode("cut off"))
+"""The payload of a cut step: no other payload may pass for it, as a replay waits for what cuts it."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
 from weakref import WeakKeyDictionary
 
-import attrs
+import msgspec
 
 from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
@@ -37,8 +37,7 @@ def workflow(*, name: str | None = None, version: int = 1) -> Callable[[F], F]:
     return declare
 
 
-@attrs.frozen
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter that the state records: its annotation as written, resolved when it is needed."""
 
     name: str
@@ -46,8 +45,7 @@ class Parameter:
     annotation: Any
 
 
-@attrs.frozen
-class Described:
+class Described(msgspec.Struct, eq=False):
     """A workflow's name, version and types."""
 
     name: str
@@ -56,7 +54,7 @@ class Described:
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
-    _resolved: dict[str, Any] = attrs.field(factory=dict[str, Any], eq=False, repr=False)
+    resolved: dict[str, Any] = {}
 
     def argument_type(self, position: int) -> Any:
         """Give the type of the positional argument at this position, after `step`."""
@@ -88,9 +86,9 @@ class Described:
     def _resolve(self, name: str, annotation: Any) -> Any:
         if annotation is MISSING:
             return MISSING
-        if name not in self._resolved:
-            self._resolved[name] = hints.awaited(hints.resolve(annotation, self.function))
-        return self._resolved[name]
+        if name not in self.resolved:
+            self.resolved[name] = hints.awaited(hints.resolve(annotation, self.function))
+        return self.resolved[name]
 
 
 _POSITIONAL: Final = (

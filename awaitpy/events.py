@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attrs
+import msgspec
 
 EventName = Literal[
     "run.started",
@@ -22,8 +22,7 @@ EventName = Literal[
 ]
 
 
-@attrs.frozen
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened: `name` says what, `key` in which step, `detail` with what.
 
     `detail` is the typed error of a `step.failed`, the run's error of a `run.failed` or
