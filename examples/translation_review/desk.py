@@ -31,7 +31,7 @@ from awaitpy import (
 )
 from examples.translation_review.store import Run, Store
 from examples.translation_review.translator import CannotTranslate, Translator
-from examples.translation_review.workflow import Verdict, review
+from examples.translation_review.workflow import Verdict, hook_url_of, review
 
 LEASE = timedelta(seconds=30)  # after that a leg counts as dead, and the run is somebody else's
 RETRY = timedelta(seconds=10)  # before a run that an exception interrupted is tried again
@@ -65,7 +65,7 @@ class Desk:
     async def deliver(self, hook_id: str, sent: HookRequest) -> HookAnswer:
         """What to tell the sender, after the run went on with what was sent."""
         while True:
-            run = self.store.waiting_at(f"/hooks/{hook_id}")
+            run = self.store.waiting_at(hook_url_of(hook_id))
             if run is None:
                 return answer(UnknownHook(hook_id, ""))
             try:

@@ -60,7 +60,7 @@ def panel(view: View) -> str:
     return f"""<div id="panel" data-version="{view.version}" data-standing="{view.standing}"
  data-told="{view.told}" tabindex="-1">
 {_texts(view.review) if view.review else ""}
-{_form(view, view.review) if view.review and view.standing == "waiting" else ""}
+{_form(view) if view.standing == "waiting" else ""}
 {_verdict(view.verdict) if view.verdict and view.verdict.method else ""}
 {f'<p class="card">{escape(view.problem)}</p>' if view.problem else ""}
 {_activity(view.activity)}</div>"""
@@ -98,9 +98,9 @@ def _draft(draft: Draft, language: str) -> str:
     return f'<p id="draft" class="text" lang="{escape(language)}">{escape(draft.text)}</p>{unknown}'
 
 
-def _form(view: View, review: Review) -> str:
+def _form(view: View) -> str:
     until = f'<p class="hint">Until {_time(view.deadline)}.</p>' if view.deadline else ""
-    return f"""<form class="card" method="post" action="{review.hook_url}?via=page">
+    return f"""<form class="card" method="post" action="{view.hook_url}?via=page">
 <h2>Your review</h2>
 <label for="note">Note for the author (optional)</label>
 <textarea id="note" name="note" rows="2" maxlength="500"></textarea>

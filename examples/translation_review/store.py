@@ -17,14 +17,17 @@ import attrs
 
 from awaitpy import Event, ResumeState
 from examples.translation_review.translator import Draft
-from examples.translation_review.workflow import Verdict
+from examples.translation_review.workflow import Verdict, hook_url_of
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
-    review_id TEXT PRIMARY KEY, revision INTEGER NOT NULL, state BLOB NOT NULL, wake_at REAL);
-CREATE TABLE IF NOT EXISTS reviews (
-    review_id TEXT PRIMARY KEY, text TEXT NOT NULL, language TEXT NOT NULL,
-    draft TEXT, unknown TEXT NOT NULL DEFAULT '[]', hook_url TEXT UNIQUE);
+    review_id TEXT PRIMARY KEY, revision INTEGER NOT NULL, state BLOB NOT NULL,
+    wake_at REAL, hook_url TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS texts (
+    review_id TEXT PRIMARY KEY, text TEXT NOT NULL, language TEXT NOT NULL);
+-- By hook: a process that was given up for dead, and comes back, has a hook of its own.
+CREATE TABLE IF NOT EXISTS drafts (
+    hook_url TEXT PRIMARY KEY, text TEXT NOT NULL, unknown TEXT NOT NULL);
 -- Without a key: a step that ran twice would be here twice.
 CREATE TABLE IF NOT EXISTS published (review_id TEXT, text TEXT, decision TEXT);
 CREATE TABLE IF NOT EXISTS sent_back (review_id TEXT, note TEXT);
@@ -34,21 +37,21 @@ CREATE TABLE IF NOT EXISTS activity (review_id TEXT, event TEXT, step TEXT, pid 
 
 @attrs.frozen
 class Run:
-    """A row of `runs`: a state, and when somebody has to look after it."""
+    """A row of `runs`: a state, when somebody has to look after it, and the hook that it came to."""
 
     review_id: str
     state: ResumeState
     wake_at: float | None
+    hook_url: str | None = None
 
 
 @attrs.frozen
 class Review:
-    """A row of `reviews`: what the steps have stored so far."""
+    """What the steps have stored so far, for people to see."""
 
     text: str
     language: str
     draft: Draft | None
-    hook_url: str | None
 
 
 @attrs.frozen
@@ -74,50 +77,48 @@ class Store:
 
     def insert(self, review_id: str, state: ResumeState, wake_at: float) -> None:
         row = (review_id, state.revision, state.to_bytes(), wake_at)
-        self._database.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", row)
+        self._database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, NULL)", row)
 
     def load(self, review_id: str) -> Run | None:
         return self._run("WHERE review_id = ?", review_id)
 
     def waiting_at(self, hook_url: str) -> Run | None:
-        return self._run("JOIN reviews USING (review_id) WHERE hook_url = ?", hook_url)
+        return self._run("WHERE hook_url = ?", hook_url)
 
     def latest(self, most: int = 8) -> list[Run]:
-        return self._runs("ORDER BY runs.rowid DESC LIMIT ?", most)
+        return self._runs("ORDER BY rowid DESC LIMIT ?", most)
 
     def due(self, now: float) -> list[Run]:
         return self._runs("WHERE wake_at <= ?", now)
 
     def replace(self, old: Run, state: ResumeState, wake_at: float | None) -> Run | None:
         """The row as it is now; None if it was no more as it had been read, and so was left alone."""
+        hook_url = next((hook_url_of(waiting.hook_id) for waiting in state.pending), old.hook_url)
+        now = (state.revision, state.to_bytes(), wake_at, hook_url)
         changed = self._database.execute(
-            "UPDATE runs SET revision = ?, state = ?, wake_at = ?"
+            "UPDATE runs SET revision = ?, state = ?, wake_at = ?, hook_url = ?"
             " WHERE review_id = ? AND revision = ? AND wake_at IS ?",
-            (state.revision, state.to_bytes(), wake_at, old.review_id, old.state.revision, old.wake_at),
+            (*now, old.review_id, old.state.revision, old.wake_at),
         )
-        return Run(old.review_id, state, wake_at) if changed.rowcount == 1 else None
+        return Run(old.review_id, state, wake_at, hook_url) if changed.rowcount == 1 else None
 
     def _run(self, which: str, value: str) -> Run | None:
         return next(iter(self._runs(which, value)), None)
 
     def _runs(self, which: str, value: float | str) -> list[Run]:
-        query = f"SELECT review_id, state, wake_at FROM runs {which}"  # noqa: S608  # only from above
+        query = f"SELECT review_id, state, wake_at, hook_url FROM runs {which}"  # noqa: S608  # from above
         rows = self._database.execute(query, (value,)).fetchall()
-        return [Run(review_id, ResumeState.from_bytes(state), at) for review_id, state, at in rows]
+        return [Run(review_id, ResumeState.from_bytes(state), *rest) for review_id, state, *rest in rows]
 
     # --- what the steps of the workflow write down ------------------------------------------------
 
     def store_text(self, review_id: str, text: str, language: str) -> None:
         row = (review_id, text, language)
-        self._database.execute(
-            "INSERT OR IGNORE INTO reviews (review_id, text, language) VALUES (?, ?, ?)", row
-        )
+        self._database.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", row)
 
-    def store_draft(self, review_id: str, draft: Draft, hook_url: str) -> None:
-        self._database.execute(
-            "UPDATE reviews SET draft = ?, unknown = ?, hook_url = ? WHERE review_id = ?",
-            (draft.text, json.dumps(draft.unknown), hook_url, review_id),
-        )
+    def store_draft(self, hook_url: str, draft: Draft) -> None:
+        row = (hook_url, draft.text, json.dumps(draft.unknown))
+        self._database.execute("INSERT OR REPLACE INTO drafts VALUES (?, ?, ?)", row)
 
     def publish(self, review_id: str, text: str, verdict: Verdict) -> None:
         row = (review_id, text, verdict.decision)
@@ -126,15 +127,17 @@ class Store:
     def send_back(self, review_id: str, verdict: Verdict) -> None:
         self._database.execute("INSERT INTO sent_back VALUES (?, ?)", (review_id, verdict.note))
 
-    def review(self, review_id: str) -> Review | None:
-        row = self._database.execute(
-            "SELECT text, language, draft, unknown, hook_url FROM reviews WHERE review_id = ?", (review_id,)
+    def review(self, run: Run) -> Review | None:
+        found = self._database.execute(
+            "SELECT text, language FROM texts WHERE review_id = ?", (run.review_id,)
         ).fetchone()
-        if row is None:
-            return None
-        text, language, draft, unknown, hook_url = row
-        stored = None if draft is None else Draft(draft, tuple(json.loads(unknown)))
-        return Review(text, language, stored, hook_url)
+        return None if found is None else Review(found[0], found[1], self._draft(run.hook_url))
+
+    def _draft(self, hook_url: str | None) -> Draft | None:
+        found = self._database.execute(
+            "SELECT text, unknown FROM drafts WHERE hook_url = ?", (hook_url,)
+        ).fetchone()
+        return None if found is None else Draft(found[0], tuple(json.loads(found[1])))
 
     # --- what happened, as the runner told it -----------------------------------------------------
 

@@ -34,6 +34,7 @@ class View:
     review_id: str
     standing: Standing
     review: Review | None
+    hook_url: str | None
     deadline: datetime | None
     verdict: Verdict | None
     problem: str
@@ -68,7 +69,8 @@ async def view_of(desk: Desk, run: Run) -> View:
     return View(
         run.review_id,
         standing,
-        desk.store.review(run.review_id),
+        desk.store.review(run),
+        run.hook_url,
         deadline,
         verdict,
         problem,

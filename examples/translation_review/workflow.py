@@ -40,7 +40,7 @@ class Records(Protocol):
     """What the workflow writes down: each of these is the work of one step."""
 
     def store_text(self, review_id: str, text: str, language: str) -> None: ...
-    def store_draft(self, review_id: str, draft: Draft, hook_url: str) -> None: ...
+    def store_draft(self, hook_url: str, draft: Draft) -> None: ...
     def publish(self, review_id: str, text: str, verdict: Verdict) -> None: ...
     def send_back(self, review_id: str, verdict: Verdict) -> None: ...
 
@@ -59,7 +59,7 @@ async def review(
     await step("store-text", records.store_text, review_id, text, language)
     draft = await step("translate", translator.translate, text, language)
     hook = await step("review-hook", create_hook)
-    await step("store-draft", records.store_draft, review_id, draft, f"/hooks/{hook.hook_id}")
+    await step("store-draft", records.store_draft, hook_url_of(hook.hook_id), draft)
     click = await step.attempt(
         "decision",
         pending_hook,
@@ -79,6 +79,11 @@ async def review(
     else:
         await step("publish", records.publish, review_id, draft.text, verdict)
     return verdict
+
+
+def hook_url_of(hook_id: str) -> str:
+    """Where the answer to this hook goes."""
+    return f"/hooks/{hook_id}"
 
 
 def verdict_of(request: HookRequest) -> Result[Verdict, str]:
