@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from awaitpy import (
     AwaitpyError,
+    HookAlreadyResolved,
     PendingHook,
     PendingRecord,
     ResumeState,
@@ -248,6 +249,13 @@ def test_a_state_with_a_payload_that_is_nested_too_deep_is_refused():
         ResumeState.from_bytes(data)
 
 
+def test_a_damaged_answer_equals_no_delivery():
+    answer = msgspec.structs.replace(STATE.steps["first"], payload=msgspec.Raw(b"\xc1"), delivery_id=None)
+    damaged = changed(STATE, entries={**STATE.steps, "first": answer})
+    with pytest.raises(HookAlreadyResolved):
+        inject_hook(damaged, "first", {"a": 1}, now=NOW)
+
+
 def test_other_kinds_of_bytes_are_read_too():
     assert ResumeState.from_bytes(bytearray(DATA)) == STATE
     assert ResumeState.from_bytes(memoryview(DATA)) == STATE
@@ -338,7 +346,7 @@ def test_a_state_is_a_value():
     assert twin == STATE
     assert hash(twin) == hash(STATE)
     assert STATE == STATE  # noqa: PLR0124  a state equals itself
-    assert STATE != DATA
+    assert (STATE == DATA) is False
     assert inject_hook(STATE, "h", 1, now=NOW) != STATE
     assert repr(STATE).startswith("<ResumeState flow run r revision ")
     assert "waits for 'h'" in repr(STATE)

@@ -136,6 +136,12 @@ class Plain:
     pass
 
 
+def deep(core: Any, depth: int) -> Any:
+    for _ in range(depth):
+        core = [core]
+    return core
+
+
 def closed_in_itself() -> list[Any]:
     items: list[Any] = []
     items.append(items)
@@ -274,6 +280,8 @@ def test_what_the_annotation_hides_is_refused_at_its_place(law, tp, value, path)
         (2**64, "$"),
         ("\ud800", "$"),
         (closed_in_itself(), "$"),
+        (deep((1,), 150), "$[0][0]"),
+        (deep((1,), 250), "$"),
         (Plain(), "$"),
     ],
     ids=lambda part: f"{part!r:.40}",
