@@ -312,6 +312,15 @@ def test_an_extra_key_and_a_bool_among_literals_come_back_or_are_refused(law, tp
     law.holds(tp, value)
 
 
+@pytest.mark.parametrize("value", [{"a"}, Base(1), ("a",), [1], "a", None])
+@pytest.mark.parametrize("other", [Any, object])
+def test_a_union_with_any_hides_no_type(law, value, other):
+    for member in (set[str], Base, tuple[str, ...]):
+        law.holds(member | other, value)
+        law.holds(dict[str, other | member], {"a": value})
+        law.holds(list[member | None | other], [value])
+
+
 def test_a_step_that_was_refused_runs_again(law):
     values = [(1, 2), [1, 2]]
     assert isinstance(law.step(lambda: values.pop(0)), JournalError)
