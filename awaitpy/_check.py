@@ -155,6 +155,8 @@ class _Writer:
             return self.literal(get_args(tp))
         if isinstance(tp, type) and issubclass(tp, enum.Enum):
             return self.enumeration(tp)
+        if any(m is Any or m is object for m in members(tp)):
+            return _LEAVES[Any]  # msgspec reads such a union as Any
         if len(members(tp)) > 1:
             return " or ".join(f"({self.member(m)})" for m in members(tp))
         return None
@@ -163,8 +165,6 @@ class _Writer:
         return self.leaf(_stripped(tp)) or f"{self.function(tp)}({{v}})"
 
     def literal(self, values: tuple[Any, ...]) -> str:
-        if any(type(value) not in {str, int} and value is not None for value in values):
-            raise _NotKnown
         kinds = self.constant(frozenset(value.__class__ for value in values))
         return f"{{v}}.__class__ in {kinds} and {{v}} in {self.constant(frozenset(values))}"
 
@@ -246,7 +246,7 @@ class _Writer:
         tests = [(place, hint, self.leaf(_stripped(hint))) for place, hint in fields]
         leaves = [f"({test.format(v=place)})" for place, _, test in tests if test is not None]
         out.append(f"{pad}if {v}.__class__ is not {self.constant(cls)}: return False")
-        if has_dict(cls):  # an attribute beside the fields would be lost
+        if has_dict(cls) and not issubclass(cls, tuple):  # an attribute beside the fields would be lost
             out.append(f"{pad}if len({v}.__dict__) != {_in_dict(cls)}: return False")
         if leaves:
             out.append(f"{pad}if not ({' and '.join(leaves)}): return False")
@@ -304,8 +304,6 @@ _RUNS: Final = frozenset({"__attrs_post_init__", "__attrs_pre_init__"})
 
 def _in_dict(cls: Any) -> int:
     """Count the fields that live in the `__dict__` of an instance, and not in slots or a tuple."""
-    if issubclass(cls, tuple):
-        return 0
     return sum(not inspect.ismemberdescriptor(getattr(cls, name, None)) for name in _fields(cls))
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from cattrs import BaseValidationError, Converter
 
-from awaitpy._annotations import members, tag_of, tags
+from awaitpy._annotations import class_of, members, tag_of, tags
 from awaitpy._fidelity import struct
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def make_converter() -> Converter:
     for cls, write, read in _PAIRS:
         converter.register_unstructure_hook(cls, write)
         converter.register_structure_hook(cls, read)
-    converter.register_unstructure_hook_factory(struct, partial(_struct_writer, converter))
-    converter.register_structure_hook_factory(struct, partial(_struct_reader, converter))
+    converter.register_unstructure_hook_factory(_is_struct, partial(_struct_writer, converter))
+    converter.register_structure_hook_factory(_is_struct, partial(_struct_reader, converter))
     converter.register_unstructure_hook_factory(_is_tagged, partial(_union_writer, converter))
     converter.register_structure_hook_factory(_is_tagged, partial(_union_reader, converter))
     return converter
@@ -79,6 +79,10 @@ _PAIRS: list[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], Any]]] = [
 ]
 
 
+def _is_struct(tp: Any) -> bool:
+    return struct(class_of(tp))
+
+
 def _struct_writer(converter: Converter, cls: Any) -> Callable[[Any], Any]:
     fields = [(f.name, f.type) for f in msgspec.structs.fields(cls)]
     return lambda v: {n: converter.unstructure(getattr(v, n), unstructure_as=t) for n, t in fields}
@@ -86,7 +90,8 @@ def _struct_writer(converter: Converter, cls: Any) -> Callable[[Any], Any]:
 
 def _struct_reader(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
     types = {f.name: f.type for f in msgspec.structs.fields(cls)}
-    return lambda raw, _: cls(**{n: converter.structure(v, types[n]) for n, v in raw.items()})
+    made = class_of(cls)
+    return lambda raw, _: made(**{n: converter.structure(v, types[n]) for n, v in raw.items()})
 
 
 def _is_tagged(tp: Any) -> bool:

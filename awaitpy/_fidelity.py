@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCALARS: Final[frozenset[Any]] = frozenset({str, int, float, bool, type(None), bytes})
 _KEYS: Final[frozenset[Any]] = frozenset({str, int})
-DEPTH: Final = 200
+DEPTH: Final = 100
 _LARGE: Final = 1_000_000
 """How deep a value may be nested: so deep that no one means it, and each state still has its JSON."""
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _codecs: Final = payloads.Codecs()
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 # Only these messages speak of the type alone; any other may quote the body, which must not reach logs.
-_KNOWN: Final = re.compile(
+_KNOWN: Final = (
     r"Expected `[^`]*`(, got `[^`]*`)?$|Expected `\w+` (of length )?[<>=]+ ?[-\d.]+( and [<>=]+ ?[-\d.]+)?$"
     r"|Object missing required field `[^`]*`$|Invalid (RFC3339|ISO8601|UUID|decimal|base64)[\w ]*$"
     r"|Input data was truncated$"
 )
-_FIELDS: Final = re.compile(r"\$(\.\w+|\[(\d+|\.\.\.)\])*")
+_FIELDS: Final = r"\$(\.\w+|\[(\d+|\.\.\.)\])*"
 
 
 def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Raw:
@@ -49,7 +49,7 @@ def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Ra
 
 def _public(path: str) -> str:
     """Give a path without the keys of dicts, which are words of the body."""
-    fields = _FIELDS.match(path)
+    fields = re.match(_FIELDS, path)
     shown = fields[0] if fields else "$"
     return shown if shown == path else f"{shown}[...]"
 
@@ -103,7 +103,7 @@ def _discreet(error: Any) -> payloads.Misfit:
     if not isinstance(error, (msgspec.MsgspecError, payloads.Misfit, ExceptionGroup)):
         return payloads.Misfit("$", f"the decoder refused it ({type(error).__name__})")
     misfit = payloads.misfit_of(error)
-    known = _KNOWN.match(misfit.problem)
+    known = re.match(_KNOWN, misfit.problem)
     return payloads.Misfit(_public(misfit.path), known[0] if known else "the value is refused")
 
 

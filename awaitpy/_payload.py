@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from awaitpy import _annotations as hints
-from awaitpy import _check, _fidelity
+from awaitpy import _fidelity
 from awaitpy._annotations import MISSING
 from awaitpy._wire import CONVERTED, NATIVE, PLAIN, TAGGED, Form, encode
 from awaitpy.errors import JournalError
@@ -53,6 +53,9 @@ class Codec:
     def __init__(self, tp: Any, codecs: Codecs) -> None:
         self.type = tp
         self._codecs = codecs
+        # The first codec of a type needs it, and not each program that starts.
+        from awaitpy import _check  # noqa: PLC0415
+
         self.native = _native_decoder(tp)
         self.form: Form = PLAIN if _check.is_plain(tp) else NATIVE
         apart = getattr(tp, "journaled_apart", False) is True
@@ -114,7 +117,7 @@ class Codec:
         return self._codecs.converter.unstructure(value, unstructure_as=self.type)
 
     def _explained(self, error: Exception, value: Any) -> Misfit:
-        unsupported = _UNSUPPORTED.search(str(error))
+        unsupported = re.search(_UNSUPPORTED, str(error))
         if unsupported is not None:
             name = unsupported[1].rpartition(".")[2]
             problem = f"{_fidelity.with_article(name)} can't be encoded"
@@ -137,7 +140,8 @@ class Codec:
         return self._codecs.of_type(named[tag])
 
 
-_UNSUPPORTED: Final = re.compile(r"Encoding objects of type (\S+) is unsupported")
+# Patterns are compiled when they are first needed, which is rarely: every start would pay for it.
+_UNSUPPORTED: Final = r"Encoding objects of type (\S+) is unsupported"
 _TAGGED_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, Form, msgspec.Raw]).decode
 
 
@@ -147,7 +151,8 @@ class PlainCodec(Codec):
     __slots__ = ()
 
     def __init__(self, codecs: Codecs) -> None:
-        super().__init__(Any, codecs)
+        self.type, self.form, self._codecs = Any, PLAIN, codecs
+        self.native = _decode_any
         self.check = _fidelity.plain
 
     def encode_slowly(self, value: Any) -> tuple[Form, bytes]:
@@ -187,12 +192,12 @@ def misfit_of(error: Any) -> Misfit:
 
         text, _, place = transform_error(error)[0].rpartition(" @ ")
         return Misfit(place or "$", text)
-    placed = _PLACED.fullmatch(text)
+    placed = re.fullmatch(_PLACED, text)
     return Misfit(_path(placed[2], placed[3]), placed[1]) if placed else Misfit("$", text)
 
 
 # msgspec writes " - at `$.a[...]`", and "at `key` in `$.a`" for the key of a dict.
-_PLACED: Final = re.compile(r"(.*?) - at `([^`]*)`(?: in `([^`]*)`)?", re.DOTALL)
+_PLACED: Final = r"(?s)(.*?) - at `([^`]*)`(?: in `([^`]*)`)?"
 
 
 def _path(place: str, owner: str | None) -> str:

@@ -257,5 +257,5 @@ def close(
     closed[hook.hook_id] = (why, key)
     hooks.pop(hook.hook_id, None)
     for other in hook.race:
-        if hooks.pop(other, None) is not None:
-            closed[other] = ("lost" if why == "answered" else why, key)
+        hooks.pop(other, None)
+        closed[other] = ("lost" if why == "answered" else why, key)

@@ -119,8 +119,6 @@ def _described_anew(function: Any) -> Described:
 
 
 def _name(function: Any) -> str:
-    while isinstance(function, partial):
-        function = function.func
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 

@@ -185,8 +185,20 @@ class SuspensionSwallowed(StepMisuse):
 # --- values: how a run may end ------------------------------------------------------------------
 
 
-@attrs.frozen
-class PendingHook:
+class _Value:
+    """What the errors that are values share."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        cls: Any = type(self)
+        names = [field.name for field in attrs.fields(cls) if field.repr]
+        shown = (f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@attrs.frozen(repr=False)
+class PendingHook(_Value):
     """The run is suspended: it waits for hook `hook_id` in step `step_key`."""
 
     hook_id: str
@@ -203,8 +215,8 @@ class PendingHook:
         )
 
 
-@attrs.frozen
-class HookTimeout:
+@attrs.frozen(repr=False)
+class HookTimeout(_Value):
     """No delivery came for hook `hook_id` before `deadline`."""
 
     hook_id: str
@@ -219,8 +231,8 @@ class HookTimeout:
         )
 
 
-@attrs.frozen
-class HookRejected:
+@attrs.frozen(repr=False)
+class HookRejected(_Value):
     """The workflow refused a delivery: it is not consumed and the hook is pending again."""
 
     hook_id: str
@@ -235,8 +247,8 @@ class HookRejected:
         )
 
 
-@attrs.frozen
-class PayloadMisfit:
+@attrs.frozen(repr=False)
+class PayloadMisfit(_Value):
     """A delivery that does not fit the type of its wait: dropped, and the hook is pending again."""
 
     hook_id: str
@@ -253,8 +265,8 @@ class PayloadMisfit:
         )
 
 
-@attrs.frozen
-class UnexpectedError:
+@attrs.frozen(repr=False)
+class UnexpectedError(_Value):
     """An exception ended the run. `key` is the step in which it was raised, None for the body."""
 
     key: str | None
@@ -271,8 +283,8 @@ class UnexpectedError:
         )
 
 
-@attrs.frozen
-class WorkflowDrift:
+@attrs.frozen(repr=False)
+class WorkflowDrift(_Value):
     """The code no longer asks for what the state has: nothing new ran.
 
     `asked` is the key of the step that was about to run (None at the end of the run), `journaled`
@@ -298,8 +310,8 @@ class WorkflowDrift:
         )
 
 
-@attrs.frozen
-class VersionMismatch:
+@attrs.frozen(repr=False)
+class VersionMismatch(_Value):
     """The state was begun under a newer version of the workflow than this code is."""
 
     workflow: str
@@ -314,8 +326,8 @@ class VersionMismatch:
         )
 
 
-@attrs.frozen
-class WorkflowMismatch:
+@attrs.frozen(repr=False)
+class WorkflowMismatch(_Value):
     """The state belongs to another workflow."""
 
     state_workflow: str
@@ -329,8 +341,8 @@ class WorkflowMismatch:
         )
 
 
-@attrs.frozen
-class UnreadableEntry:
+@attrs.frozen(repr=False)
+class UnreadableEntry(_Value):
     """A journaled value does not fit the type that the code now names for its step."""
 
     key: str
