@@ -69,7 +69,7 @@ async def review(
         methods=["POST"],
         accept=verdict_of,
     )
-    if is_err(click):  # a HookTimeout: better a text unreviewed today than reviewed too late
+    if is_err(click):  # a HookTimeout: better unreviewed today than reviewed too late
         verdict = Verdict("unreviewed")
         await step("publish-unreviewed", records.publish, review_id, draft.text, verdict)
         return verdict
