@@ -21,7 +21,7 @@ import attrs
 import msgspec
 
 from awaitpy._annotations import bare, members
-from awaitpy._fidelity import dataclass_fields, has_dict, plain, struct
+from awaitpy._fidelity import dataclass_fields, has_dict, plain, shallow, struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,10 +84,10 @@ def exact(tp: Any) -> Check | None:
     """Generate the check of a type; None when exactness can't be told from the type."""
     writer = _Writer()
     try:
-        name = writer.function(tp)
-        return writer.compiled(name)
+        check = writer.compiled(writer.function(tp))
     except (_NotKnown, NameError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError):
         return None
+    return (lambda value: check(value) and shallow(value)) if writer.recursive else check
 
 
 class _Writer:
@@ -98,6 +98,7 @@ class _Writer:
         self.lines: list[str] = []
         self.known: dict[Any, str] = {}
         self.open: list[Any] = []
+        self.recursive = False
         self.count = 0
 
     def compiled(self, name: str) -> Check:
@@ -138,6 +139,7 @@ class _Writer:
         if test is not None:
             out.append(f"{pad}if not ({test.format(v=v)}): return False")
         elif tp in self.open or len(self.open) > _DEPTH:
+            self.recursive = self.recursive or tp in self.open
             out.append(f"{pad}if not {self.function(tp)}({v}): return False")
         else:
             self.open.append(tp)

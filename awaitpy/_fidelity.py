@@ -32,25 +32,41 @@ _LARGE: Final = 1_000_000
 def plain(value: Any) -> bool:
     """Whether a value survives without any type: scalars, lists, dicts with str or int keys.
 
-    It says no to a value that contains itself, or that is too large to tell that apart.
+    It says no to a value that is nested too deep, or too large to tell whether it contains itself.
     """
-    todo = [value]
-    for part in todo:  # a list of what is left, not a recursion: this runs at each untyped step
-        kind = part.__class__
-        if kind is dict:
-            for key, item in part.items():
-                if key.__class__ is not str and key.__class__ is not int:
-                    return False
-                kind = item.__class__
-                if kind is not str and kind is not int:
-                    todo.append(item)
-        elif kind is list:
-            todo += part
-            if len(todo) > _LARGE:
+    level, size = [value], 0
+    while level:  # level by level, not by recursion: this runs at each untyped step
+        size += 1
+        below: list[Any] = []
+        for part in level:
+            kind = part.__class__
+            if kind is dict:
+                for key, item in part.items():
+                    if key.__class__ is not str and key.__class__ is not int:
+                        return False
+                    kind = item.__class__
+                    if kind is not str and kind is not int:
+                        below.append(item)
+            elif kind is list:
+                below += part
+            elif kind not in SCALARS:
                 return False
-        elif kind not in SCALARS:
+        if size > DEPTH or len(below) > _LARGE:
             return False
+        level = below
     return True
+
+
+def shallow(value: Any, depth: int = 0) -> bool:
+    """Whether a value is nested less deep than any state has to hold."""
+    if depth > DEPTH:
+        return False
+    fields = fields_of(value.__class__)
+    if fields is not None:
+        return all(shallow(getattr(value, name), depth + 1) for name in fields)
+    if is_map(value):
+        return all(shallow(item, depth + 1) for item in value.values())
+    return not is_row(value) or all(shallow(item, depth + 1) for item in value)
 
 
 def difference(was: Any, back: Any, path: str = "$") -> tuple[str, str] | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from awaitpy import _wire
 from awaitpy._wire import CUT, HOOK, Closed, End, Entry, OpenHook, Payload, Status, Wire
 from awaitpy.errors import StateError, UnknownStep
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 
 class PendingRecord(msgspec.Struct, frozen=True):
