@@ -85,7 +85,7 @@ def now() -> datetime:
 # --- the table: a row changes by compare-and-set, and only who has claimed it resumes it ----------
 db = sqlite3.connect(os.environ.get("ORDERS", ":memory:"), isolation_level=None, check_same_thread=False)
 db.execute("CREATE TABLE IF NOT EXISTS runs (id PRIMARY KEY, revision, state, due, busy_until)")
-CLAIM = "UPDATE runs SET busy_until = ?2 + 60 WHERE id = ?1 AND busy_until < ?2"
+CLAIM = "UPDATE runs SET busy_until = ? + 60 WHERE id = ? AND busy_until < ?"
 SAVE = "UPDATE runs SET revision=?, state=?, due=?, busy_until=busy_until*? WHERE id=? AND revision=?"
 
 
@@ -103,7 +103,7 @@ def save(old: ResumeState, new: ResumeState, *, busy: bool = True) -> bool:  # w
 
 async def go_on(order: str) -> HookAnswer:
     """Resume the run, unless somebody is at it already, who will find what has come since."""
-    if db.execute(CLAIM, (order, now().timestamp())).rowcount == 0:
+    if db.execute(CLAIM, (now().timestamp(), order, now().timestamp())).rowcount == 0:
         return HookAnswer(202, {"status": "taken"})
     entries: list[awaitpy.Entry] = []  # what ran stays known if a delivery wins the compare-and-set
     runner = Runner(clock=now, checkpoint=entries.append)
