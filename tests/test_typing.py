@@ -58,5 +58,6 @@ def test_a_checker_accepts_what_is_right_and_refuses_exactly_the_marked_lines(er
     errors = errors_of(ACCEPTS, bare)
 
     assert [error for error in errors if error[0] == ACCEPTS] == []
-    assert {line for file, line, _ in errors if file == bare} == marked
+    # By name: mypy may tell of an equal file that it has in its cache, under the path of that day.
+    assert {line for file, line, _ in errors if file.name == bare.name} == marked
     assert marked
