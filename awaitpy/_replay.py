@@ -92,6 +92,11 @@ class Replay:
         if key == self.turn:
             self._skip_passed()
 
+    def skip_to(self, key: str) -> None:
+        """Make it the turn of this key: those before it come no more, or later than their turn."""
+        while self.turn is not None and self.turn != key:
+            self.turn = next(self._order, None)
+
     def position(self, key: str) -> int:
         """Give the place of an entry in the journal."""
         if not self._positions:

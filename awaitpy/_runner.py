@@ -11,7 +11,8 @@ from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import Unresolved
 from awaitpy._hooks import moment
-from awaitpy._session import Exit, Session, Settings
+from awaitpy._leg import Exit, Settings
+from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
 from awaitpy._tasks import place
@@ -167,7 +168,7 @@ class Runner:
         self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
     ) -> Outcome[Any, Any]:
         """Run the workflow over the state until it ends or suspends; leave nothing running."""
-        session.tell("run.started")
+        session.journal.tell("run.started")
         token = place.set(session.mark)
         try:
             why = await session.completed(await body)
@@ -189,7 +190,7 @@ class Runner:
         if session.read_only:
             return Outcome(result, session.state)
         state = _next_state(flow, session, why)
-        session.tell_end(state.status, None if completed else _told(why.error))
+        session.journal.tell_end(state.status, None if completed else _told(why.error))
         return Outcome(result, state)
 
 
@@ -224,7 +225,7 @@ def _next_state(flow: Described, session: Session, why: Exit) -> ResumeState:
         status=why.status,
         entries=session.replay.entries,
         hooks=hooks,
-        closed=session.closed,
+        closed=session.journal.closed,
         forgotten=session.replay.forgotten,
         end=workflows.ending(flow, ok, value, session.codecs) if finished else None,
     )

@@ -10,68 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from awaitpy import _tasks
-from awaitpy._replay import Replay
-from awaitpy._state import settle
+from awaitpy._journal import Journal
+from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
+from awaitpy._pacing import Pacing
 from awaitpy._waits import unpark
-from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
 from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
-from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
-    from datetime import datetime
+    from collections.abc import Callable, Collection
     from types import CodeType
 
-    from awaitpy._payload import Codecs
     from awaitpy._state import ResumeState
-    from awaitpy._wire import OpenHook
-
-# Turns of the event loop that code needs to react to the result of a step in another task.
-_REACT: Final = 4
-# Turns of the event loop without any step asked for or under way, after which nothing more can come
-# by itself: enough for gathers within gathers to start and to finish.
-_QUIET: Final = 16
+    from awaitpy._wire import Entry, OpenHook
 
 
 # Turns in which a cancellation may come to a branch: each group around it takes some.
 _PATIENCE: Final = 128
-
-
-_ENDS: Final[dict[Status, EventName]] = {
-    "suspended": "run.suspended",
-    "completed": "run.completed",
-    "failed": "run.failed",
-    "interrupted": "run.interrupted",
-}
-
-
-class Leave(BaseException):
-    """Unwinds a workflow whose leg is over. Not an Exception: `except Exception` must not see it."""
-
-
-class Exit(msgspec.Struct, frozen=True):
-    """Why a leg is over. `settled` says that every branch had come to its wait or its end."""
-
-    status: Literal["suspended", "failed", "interrupted", "completed"]
-    error: Any = None
-    value: Any = None
-    settled: bool = False
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What a leg needs of its runner."""
-
-    codecs: Codecs
-    clock: Callable[[], datetime]
-    checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None
-    on_event: Callable[[Event], None] | None = None
-    retired: frozenset[str] = frozenset()
 
 
 class Session:
@@ -79,27 +36,22 @@ class Session:
 
     __slots__ = (
         "_cancels",
-        "_cuts",
-        "_lock",
         "_news",
-        "_pacing",
         "_root_leaves",
         "_settling",
         "_unwatched",
         "_unwinding",
         "active",
         "awaited",
-        "closed",
         "codecs",
         "drains",
         "exit",
-        "held",
-        "hooks",
         "inside",
+        "journal",
         "left",
         "mark",
-        "observed",
         "over",
+        "pacing",
         "parked",
         "quick",
         "read_only",
@@ -118,12 +70,11 @@ class Session:
         self.state = state
         self.codecs = settings.codecs
         self.returns = settings.codecs.for_leg()
-        self.replay = Replay(state, settings.retired)
-        self.hooks = dict(state.hooks)
-        self.closed = dict(state.closed)
+        self.journal = Journal(settings, state)
+        self.replay = self.journal.replay
+        self.pacing = Pacing(self.replay, lambda: self.exit is not None)
         self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
         self.parked: dict[str, PendingHook] = {}
-        self.held: dict[str, asyncio.Future[None]] = {}
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
@@ -136,57 +87,31 @@ class Session:
         if root is None:
             raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
         self.root = root
-        self.observed = settings.on_event is not None
         # Whether an entry need only be added: nobody is told, nothing is to be journaled before it.
-        self._unwatched = not (self.observed or settings.checkpoint or state.forgotten or state.end)
+        self._unwatched = not (self.journal.observed or settings.checkpoint or state.forgotten or state.end)
         self.quick = self._unwatched
         self._cancels = root.cancelling()
         self._root_leaves = False
         self._unwinding = False
         self._settling = False
-        self._pacing = False
-        self._cuts: list[Entry] = []
         self._news: list[asyncio.Future[None]] = []
-        self._lock: asyncio.Lock | None = None
 
     # --- the journal ------------------------------------------------------------------------
-
-    async def journal(self, entry: Entry, given: Any = None) -> None:
-        """Add an entry, and the cut steps that came before it; give each to `checkpoint`."""
-        self.replay.add(entry)
-        if entry.hook_id is not None:
-            settle(entry, self.hooks, self.closed)
-        if entry.kind == ERROR:
-            self.tell("step.failed", entry.key, given.error)
-        elif entry.kind in {VALUE, HOOK}:
-            self.tell("step.completed", entry.key)
-        if self.settings.checkpoint is not None:
-            await self._checkpoint(entry, self.settings.checkpoint)
 
     async def keep(self, entry: Entry) -> None:
         """Add an entry outside the call of a step's function: what goes wrong ends the run."""
         try:
-            await self.journal(entry)
+            await self.journal.add(entry)
         except Exception as cause:  # noqa: BLE001  a store may raise anything
             await self.stop(UnexpectedError(entry.key, cause))
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
-        if self._cuts and not self._caller_cancelled():
-            cuts, self._cuts, self.quick = self._cuts, [], self._unwatched
+        if not self._caller_cancelled():
+            cuts = self.journal.take_cuts()
+            self.quick = self._unwatched and self.exit is None
             for cut in cuts:
                 await self.keep(cut)
-
-    async def _checkpoint(
-        self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
-    ) -> None:
-        """Give the entry away, in the order of the journal and whole, even when the run is cancelled."""
-        self._lock = self._lock or asyncio.Lock()
-        context = copy_context()
-        context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
-        task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
-        await _tasks.finish([task])
-        task.result()
 
     def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
         """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
@@ -199,17 +124,8 @@ class Session:
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
         if self.exit is None:
-            self._cuts.append(Entry(key, CUT, CUT_OFF))
+            self.journal.cut(key)
             self.quick = False
-
-    def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
-        """Tell the observer, if there is one."""
-        if self.settings.on_event is not None:
-            self.settings.on_event(Event(name, self.state.run_id, key, detail))
-
-    def tell_end(self, status: Status, error: Any) -> None:
-        """Tell the observer how the leg ended."""
-        self.tell(_ENDS[status], None, error)
 
     # --- work under way ---------------------------------------------------------------------
 
@@ -222,12 +138,12 @@ class Session:
     def wake_idle(self) -> None:
         """Wake those who wait until no step is under way, if that is so."""
         if not self.active:
-            _wake(self.awaited)
+            wake(self.awaited)
 
     async def idle(self) -> None:
         """Wait until no step is under way."""
         while self.active:
-            await _wait(self.awaited)
+            await wait_on(self.awaited)
 
     async def quiet(self, until: Callable[[], bool], *, idle: bool = True) -> None:
         """Wait until nothing moves: no step under way, none asked for in some turns of the loop.
@@ -240,9 +156,9 @@ class Session:
                 await self.idle()
             before = len(self.replay.asked)
             await asyncio.sleep(0)
-            still = before == len(self.replay.asked) and not (idle and self.active) and not self.held
+            still = before == len(self.replay.asked) and not (idle and self.active) and not self.pacing
             turns = turns + 1 if still else 0
-            if turns >= _QUIET:
+            if turns >= QUIET:
                 # Branches within branches may still be starting: each level takes a turn.
                 found = len(_tasks.started(self.mark, self.working))
                 if found == tasks:
@@ -250,42 +166,10 @@ class Session:
                 turns, tasks = 0, found
 
     async def hold(self, key: str) -> None:
-        """Hold a replayed step back until those that were journaled before it were asked for.
-
-        So that parallel branches get their results in the order in which these came, and the first
-        of them is first again. A step that nobody asks for any more is not waited for.
-        """
-        loop = asyncio.get_running_loop()
-        if not self._pacing:
-            self._pacing = True
-            loop.call_soon(self._pace, loop, 0, len(self.replay.asked))
-        self.held[key] = loop.create_future()
-        try:
-            await self.held[key]
-        finally:
-            del self.held[key]
-            self.replay.pass_early(key)
+        """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
+        await self.pacing.hold(key)
         if self.exit is not None:
             await self.leave()
-
-    def _pace(self, loop: asyncio.AbstractEventLoop, calm: int, before: int) -> None:
-        """Let a held step go on when its turn has come, or when no other can come any more."""
-        waiting = [key for key, future in self.held.items() if not future.done()]
-        self._pacing = bool(waiting)
-        if not waiting:
-            return
-        now = len(self.replay.asked)
-        calm = calm + 1 if now == before else 0
-        turn = self.replay.turn
-        if self.exit is not None:
-            _wake(list(self.held.values()))
-        elif calm >= _REACT and turn in self.held:
-            _wake([self.held[turn]])
-            calm = 0
-        elif calm >= _QUIET:
-            _wake([self.held[min(waiting, key=self.replay.position)]])
-            calm = 0
-        loop.call_soon(self._pace, loop, calm, now)
 
     # --- the end of the leg -----------------------------------------------------------------
 
@@ -311,7 +195,7 @@ class Session:
         """Say why the leg is over; the first to say so is right. No new step runs after that."""
         self.exit = self.exit or why
         self.quick = False
-        _wake(self._news)
+        wake(self._news)
 
     def nested(self, key: str) -> Leave:
         """End the run because a step was called within the function of another."""
@@ -357,7 +241,7 @@ class Session:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
         await self.flush()
         self.parked[pending.step_key] = pending
-        self.tell("hook.waiting", pending.step_key, pending.hook_id)
+        self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
@@ -375,7 +259,7 @@ class Session:
 
     async def _settle(self) -> None:
         if self._settling:
-            await _wait(self._news)
+            await wait_on(self._news)
             return
         self._settling = True
         try:
@@ -383,11 +267,11 @@ class Session:
             self._close(self.exit or self._suspended())
         finally:
             self._settling = False
-            _wake(self._news)
+            wake(self._news)
 
     def _suspended(self) -> Exit:
         waits = {pending.hook_id: pending for pending in self.parked.values()}
-        first = next(hook_id for hook_id in self.hooks if hook_id in waits)
+        first = next(hook_id for hook_id in self.journal.hooks if hook_id in waits)
         return Exit("suspended", waits[first], settled=True)
 
     def _has_tasks(self) -> bool:
@@ -430,7 +314,7 @@ class Session:
             return self._ended_by_cancel(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
             return None
-        if self.exit is None or (self.exit.status == "suspended" and not _leaves(error)):
+        if self.exit is None or (self.exit.status == "suspended" and not leaves(error)):
             self.exit = Exit("interrupted", UnexpectedError(None, error))
         return self.exit
 
@@ -464,40 +348,14 @@ class Session:
     def waits(self, why: Exit) -> dict[str, OpenHook]:
         """Give the hooks as the next state has them: after a settled leg, only the parked wait."""
         if why.status in {"completed", "failed"}:
-            return {key: unpark(hook) for key, hook in self.hooks.items()}
+            return {key: unpark(hook) for key, hook in self.journal.hooks.items()}
         if not why.settled:
-            return self.hooks
+            return self.journal.hooks
         return {
-            key: hook if hook.step_key in self.parked else unpark(hook) for key, hook in self.hooks.items()
+            key: hook if hook.step_key in self.parked else unpark(hook)
+            for key, hook in self.journal.hooks.items()
         }
 
 
 # What refers to a mark that no task carries: the session, and the call that counts.
 _ALONE: Final = 2
-
-
-async def _given(
-    lock: asyncio.Lock, checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
-) -> None:
-    async with lock:
-        waited = checkpoint(entry)
-        if waited is not None:
-            await waited
-
-
-async def _wait(waiters: list[asyncio.Future[None]]) -> None:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiters.append(future)
-    await future
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for future in waiters:
-        if not future.done():
-            future.set_result(None)
-    waiters.clear()
-
-
-def _leaves(error: Any) -> bool:
-    parts: tuple[Any, ...] = getattr(error, "exceptions", ())
-    return isinstance(error, Leave) or any(_leaves(part) for part in parts)

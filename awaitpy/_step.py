@@ -222,7 +222,7 @@ async def _run(
     if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
         return Err(known)
     await session.flush()
-    session.tell("step.started", key)
+    session.journal.tell("step.started", key)
     failure: BaseException | None = None
     given: Any = None
     session.active += 1
@@ -251,7 +251,7 @@ async def _kept(
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
         entry = _entry(key, given, returns)
         if entry is not None:
-            await session.journal(entry, given)
+            await session.journal.add(entry, given)
     except asyncio.CancelledError as cause:
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
@@ -331,7 +331,7 @@ async def _replayed(
             raise payloads.Misfit("$", "the entry is damaged")
         # A step that was cut off when it ran is cut off again: it waits for what cancelled it.
         await asyncio.get_running_loop().create_future()
-    session.tell("step.replayed", entry.key)
+    session.journal.tell("step.replayed", entry.key)
     if entry.kind == VALUE:
         return returns.values.decode(entry.payload, entry.form)
     if entry.kind == ERROR:

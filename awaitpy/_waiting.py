@@ -56,7 +56,7 @@ async def wait(session: Session, key: str, pending: PendingHook) -> Any:
 async def _timeout(session: Session, key: str, hook: OpenHook, deadline: datetime) -> Any:
     entry = _waits.timeout(key, hook, deadline)
     await session.keep(entry)
-    session.tell("hook.expired", key, hook.hook_id)
+    session.journal.tell("hook.expired", key, hook.hook_id)
     return Err(timed_out(entry))
 
 
@@ -65,18 +65,18 @@ async def _armed(session: Session, key: str, pending: PendingHook, now: datetime
     options = _waits.alternatives(pending)
     race = tuple(option.hook_id for option in options)
     for option in options:
-        if option.hook_id in session.closed:
-            why, by = session.closed[option.hook_id]
+        if option.hook_id in session.journal.closed:
+            why, by = session.journal.closed[option.hook_id]
             error = _waits.closed_before(option.hook_id, why, by)
             await session.stop(UnexpectedError(key, error))
         await _arm(session, key, option, now, race)
-    return [session.hooks[option.hook_id] for option in options]
+    return [session.journal.hooks[option.hook_id] for option in options]
 
 
 async def _arm(
     session: Session, key: str, option: PendingHook, now: datetime, race: tuple[str, ...]
 ) -> None:
-    before = session.hooks.get(option.hook_id)
+    before = session.journal.hooks.get(option.hook_id)
     try:
         hook = _waits.arm(before, option, key, now, race)
     except payloads.Misfit as misfit:
@@ -86,8 +86,8 @@ async def _arm(
         await session.stop(UnexpectedError(key, cause))
     if hook is not before:
         # The order of the hooks is the order in which the run came to wait for them.
-        session.hooks.pop(option.hook_id, None)
-        session.hooks[option.hook_id] = hook
+        session.journal.hooks.pop(option.hook_id, None)
+        session.journal.hooks[option.hook_id] = hook
 
 
 async def _taken(
@@ -97,11 +97,11 @@ async def _taken(
     try:
         value = decoded(session, pending, hook.hook_id, delivery.value)
     except payloads.Misfit as misfit:
-        session.hooks[hook.hook_id] = _waits.drop(hook)
+        session.journal.hooks[hook.hook_id] = _waits.drop(hook)
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     await _judge(session, key, _chosen(pending, hook.hook_id), hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
-    session.tell("hook.answered", key, hook.hook_id)
+    session.journal.tell("hook.answered", key, hook.hook_id)
     return value
 
 
@@ -115,7 +115,7 @@ async def _judge(session: Session, key: str, chosen: PendingHook, hook: OpenHook
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
         await session.stop(UnexpectedError(key, cause))
     if verdict.__class__ is Err:
-        session.hooks[hook.hook_id] = _waits.drop(hook)
+        session.journal.hooks[hook.hook_id] = _waits.drop(hook)
         why = verdict.error if isinstance(verdict.error, Refusal) else Refusal(str(verdict.error))
         await session.refuse(HookRejected(hook.hook_id, key, why.reason, why.status))
 

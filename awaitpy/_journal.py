@@ -1,0 +1,92 @@
+"""The journal of a leg as it is written: entries, what they do to the hooks, and who is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitpy import _tasks
+from awaitpy._replay import Replay
+from awaitpy._state import settle
+from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
+from awaitpy.events import Event, EventName
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from awaitpy._leg import Settings
+    from awaitpy._state import ResumeState
+
+_ENDS: Final[dict[Status, EventName]] = {
+    "suspended": "run.suspended",
+    "completed": "run.completed",
+    "failed": "run.failed",
+    "interrupted": "run.interrupted",
+}
+
+
+class Journal:
+    """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
+
+    __slots__ = ("_cuts", "_lock", "_run_id", "_settings", "closed", "hooks", "observed", "replay")
+
+    def __init__(self, settings: Settings, state: ResumeState) -> None:
+        self._settings = settings
+        self._run_id = state.run_id
+        self.replay = Replay(state, settings.retired)
+        self.hooks = dict(state.hooks)
+        self.closed = dict(state.closed)
+        self.observed = settings.on_event is not None
+        self._cuts: list[Entry] = []
+        self._lock: asyncio.Lock | None = None
+
+    async def add(self, entry: Entry, given: Any = None) -> None:
+        """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
+        self.replay.add(entry)
+        if entry.hook_id is not None:
+            settle(entry, self.hooks, self.closed)
+        if entry.kind == ERROR:
+            self.tell("step.failed", entry.key, given.error)
+        elif entry.kind in {VALUE, HOOK}:
+            self.tell("step.completed", entry.key)
+        if self._settings.checkpoint is not None:
+            await self._checkpoint(entry, self._settings.checkpoint)
+
+    async def _checkpoint(
+        self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
+    ) -> None:
+        """Give the entry away, in the order of the journal and whole, even when the run is cancelled."""
+        self._lock = self._lock or asyncio.Lock()
+        context = copy_context()
+        context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
+        task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
+        await _tasks.finish([task])
+        task.result()
+
+    def cut(self, key: str) -> None:
+        """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
+        self._cuts.append(Entry(key, CUT, CUT_OFF))
+
+    def take_cuts(self) -> list[Entry]:
+        """Give the steps that were cut off and are not journaled yet, which they now have to be."""
+        cuts, self._cuts = self._cuts, []
+        return cuts
+
+    def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
+        """Tell the observer, if there is one."""
+        if self._settings.on_event is not None:
+            self._settings.on_event(Event(name, self._run_id, key, detail))
+
+    def tell_end(self, status: Status, error: Any) -> None:
+        """Tell the observer how the leg ended."""
+        self.tell(_ENDS[status], None, error)
+
+
+async def _given(
+    lock: asyncio.Lock, checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
+) -> None:
+    async with lock:
+        waited = checkpoint(entry)
+        if waited is not None:
+            await waited

@@ -1,0 +1,64 @@
+"""What the parts of a leg share: its settings, why it ends, and how its tasks wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from awaitpy._payload import Codecs
+    from awaitpy._wire import Entry
+    from awaitpy.events import Event
+
+# Turns of the event loop without any step asked for or under way, after which nothing more can come
+# by itself: enough for gathers within gathers to start and to finish.
+QUIET: Final = 16
+
+
+class Leave(BaseException):
+    """Unwinds a workflow whose leg is over. Not an Exception: `except Exception` must not see it."""
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """Why a leg is over. `settled` says that every branch had come to its wait or its end."""
+
+    status: Literal["suspended", "failed", "interrupted", "completed"]
+    error: Any = None
+    value: Any = None
+    settled: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a leg needs of its runner."""
+
+    codecs: Codecs
+    clock: Callable[[], datetime]
+    checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None
+    on_event: Callable[[Event], None] | None = None
+    retired: frozenset[str] = frozenset()
+
+
+def leaves(error: Any) -> bool:
+    """Whether an error is a `Leave`, or a group that holds one."""
+    parts: tuple[Any, ...] = getattr(error, "exceptions", ())
+    return isinstance(error, Leave) or any(leaves(part) for part in parts)
+
+
+async def wait_on(waiters: list[asyncio.Future[None]]) -> None:
+    """Wait until the next `wake` of these waiters."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    await future
+
+
+def wake(waiters: list[asyncio.Future[None]]) -> None:
+    """Let all who wait go on."""
+    for future in waiters:
+        if not future.done():
+            future.set_result(None)
+    waiters.clear()
