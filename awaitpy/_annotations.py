@@ -138,19 +138,27 @@ def class_of(tp: Any) -> Any:
 
 
 def tags(tp: Any) -> dict[str, Any]:
-    """Give the members of a union by the tag that is journaled for each: the name of its class."""
+    """Give the members of a union by the tag that is journaled for each: the name of its class.
+
+    Where two classes have one name, the module's name comes before it; where two members have one
+    class, such as Box[int] and Box[str], the whole type is the tag.
+    """
     parts = members(tp)
     names = [_class_name(part) for part in parts]
-    return {
-        name if names.count(name) == 1 else f"{class_of(part).__module__}.{name}": part
-        for name, part in zip(names, parts, strict=True)
-    }
+    return {_tag(part, name, names, parts): part for part, name in zip(parts, names, strict=True)}
+
+
+def _tag(part: Any, name: str, names: list[str], parts: tuple[Any, ...]) -> str:
+    if names.count(name) == 1:
+        return name
+    alike = [other for other in parts if class_of(other) is class_of(part)]
+    return f"{class_of(part).__module__}.{name}" if len(alike) == 1 else repr(part)
 
 
 def _class_name(tp: Any) -> str:
     return getattr(class_of(tp), "__qualname__", str(tp))
 
 
-def tag_of(value: Any, named: dict[str, Any]) -> str | None:
-    """Give the tag of the member whose class is exactly that of the value."""
-    return next((tag for tag, member in named.items() if class_of(member) is type(value)), None)
+def tags_of(value: Any, named: dict[str, Any]) -> list[str]:
+    """Give the tags of the members whose class is exactly that of the value."""
+    return [tag for tag, member in named.items() if class_of(member) is type(value)]

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from cattrs import BaseValidationError, Converter
 
-from awaitpy._annotations import class_of, members, tag_of, tags
+from awaitpy._annotations import class_of, members, tags, tags_of
 from awaitpy._fidelity import struct
 
 if TYPE_CHECKING:
@@ -103,9 +103,10 @@ def _union_writer(converter: Converter, tp: Any) -> Callable[[Any], Any]:
     named = tags(tp)
 
     def write(value: Any) -> Any:
-        tag = tag_of(value, named)
-        if tag is None:
-            raise TypeError(f"{type(value).__qualname__} is no member of {tp}")
+        found = tags_of(value, named)
+        if len(found) != 1:
+            raise TypeError(f"{type(value).__qualname__} is not one member of {tp}")
+        tag = found[0]
         return [tag, converter.unstructure(value, unstructure_as=named[tag])]
 
     return write

@@ -127,11 +127,16 @@ class Codec:
         return misfit_of(error)
 
     def _tagged(self, value: Any) -> bytes | None:
-        tag = hints.tag_of(value, hints.tags(self.type))
-        if tag is None:
-            return None
-        form, data = self._member(tag).encode(value)
-        return encode((tag, form, msgspec.Raw(data)))
+        found = hints.tags_of(value, hints.tags(self.type))
+        for tag in found:
+            try:
+                form, data = self._member(tag).encode(value)
+            except Misfit:
+                continue
+            # A converter may take a value for another member of the same class; the check doesn't.
+            if form <= NATIVE or len(found) == 1:
+                return encode((tag, form, msgspec.Raw(data)))
+        return None
 
     def _member(self, tag: str) -> Codec:
         named = hints.tags(self.type)
