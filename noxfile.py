@@ -47,6 +47,8 @@ _select_pyenv_versions()
 # A machine with a single Python runs everything on that one; nothing is missing there.
 PYTHONS = [version for version in SUPPORTED if _usable(version)] or [RUNNING]
 FIRST = PYTHONS[0]
+# What type checkers accept and refuse is tested in the session that has them, `typing`.
+ELSEWHERE = "--ignore=tests/test_typing.py"
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -74,7 +76,7 @@ def _inside(session: nox.Session, code: str) -> str:
 
 def _suite_with_coverage(session: nox.Session) -> None:
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "run", "-m", "pytest", ELSEWHERE)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -92,7 +94,7 @@ def tests(session: nox.Session) -> None:
     elif session.python == FIRST:
         _suite_with_coverage(session)
     else:
-        session.run("pytest", "-m", "not browser")
+        session.run("pytest", "-m", "not browser", ELSEWHERE)
 
 
 @nox.session(python=FIRST)
@@ -112,7 +114,7 @@ def lowest(session: nox.Session) -> None:
     _install(session, "test")
     session.install(*(each.replace(">=", "==") for each in PYPROJECT["project"]["dependencies"]))
     _use_wheel(session)
-    session.run("pytest", "-m", "not browser", *session.posargs)
+    session.run("pytest", "-m", "not browser", ELSEWHERE, *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -121,6 +123,7 @@ def typing(session: nox.Session) -> None:
     _install(session, "typing")
     session.run("mypy")
     session.run("pyright")
+    session.run("pytest", "tests/test_typing.py")
 
 
 @nox.session

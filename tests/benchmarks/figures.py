@@ -75,8 +75,8 @@ async def fresh_orders(scale: Scale) -> Family:
 
 
 async def fresh_plain(scale: Scale) -> Family:
-    """Steps of an unannotated lambda that gives dicts and lists, against L with the same dicts."""
-    return await _family(scale, _whole(lambda n: run(runs.journal_plain, n)), _whole(limits.journal_plain))
+    """Steps of an unannotated lambda that gives the order as dicts and lists, against L."""
+    return await _family(scale, _whole(lambda n: run(runs.journal_plain, n)), _whole(limits.journal_orders))
 
 
 def _whole(work: Callable[[int], Awaitable[object]]) -> MakeBlock:

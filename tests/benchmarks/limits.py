@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tests.benchmarks.orders import ANSWER, HOOK, Approval, Order, fetch_order, fetch_plain
+from tests.benchmarks.orders import ANSWER, HOOK, Approval, Order, fetch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,16 +65,6 @@ async def journal_orders(steps: int) -> dict[str, Entry]:
     for number in range(steps):
         key = f"step-{number}"
         value = await fetch_order()
-        entries[key] = Entry(key, 0, _Raw(_encode(value)))
-    return entries
-
-
-async def journal_plain(steps: int) -> dict[str, Entry]:
-    """Do the same with the order as dicts and lists."""
-    entries: dict[str, Entry] = {}
-    for number in range(steps):
-        key = f"step-{number}"
-        value = await fetch_plain()
         entries[key] = Entry(key, 0, _Raw(_encode(value)))
     return entries
 

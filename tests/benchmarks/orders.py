@@ -65,8 +65,3 @@ ANSWER: Final[dict[str, Any]] = {"order_id": ORDER.id, "approved": True}
 async def fetch_order() -> Order:
     """Give the order."""
     return ORDER
-
-
-async def fetch_plain() -> dict[str, Any]:
-    """Give the order as dicts and lists."""
-    return PLAIN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -49,7 +48,8 @@ async def rows(scale: Scale) -> AsyncIterator[Row]:
     orders = await figures.fresh_orders(scale)
     for row in _fresh(orders):
         yield row
-    for row in _plain(await figures.fresh_plain(scale), orders):
+    plain = await figures.fresh_plain(scale)
+    for row in _against_limit(plain, "fresh step, untyped lambda", 3, "× L"):
         yield row
     for row in _round_trips(await figures.round_trips(scale)):
         yield row
@@ -68,13 +68,6 @@ def _fresh(family: Family) -> Iterator[Row]:
     yield from _against_limit(family, "fresh step", 2, "× L")
     first, last = family.sizes[0], family.sizes[-1]
     yield _ratio(f"the same per step, {last:,} against {first:,}", 1.5, family.growth(0), "×")
-
-
-def _plain(family: Family, orders: Family) -> Iterator[Row]:
-    """Compare with L for the same dicts, which msgspec encodes faster than the order itself."""
-    for index, row in enumerate(_against_limit(family, "fresh step, untyped lambda", 3, "× L")):
-        of_orders = median(family.ours[index]) / median(orders.limit[index])
-        yield attrs.evolve(row, detail=f"{row.detail}; {of_orders:.2f} × L of the order")
 
 
 def _round_trips(family: Family) -> Iterator[Row]:

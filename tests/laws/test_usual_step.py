@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from awaitpy import (
     DuplicateStepKey,
     Err,
     JournalError,
+    Runner,
     UnexpectedError,
     inject_hook,
     pending_hook,
@@ -61,3 +64,35 @@ async def test_a_branch_that_is_held_back_leaves_when_another_ends_the_run():
     assert isinstance(outcome.result, Err)
     assert isinstance(outcome.result.error, UnexpectedError)
     assert isinstance(outcome.result.error.cause, DuplicateStepKey)
+
+
+async def test_a_step_that_the_caller_cut_off_is_not_journaled_by_a_sibling_that_goes_on():
+    started = asyncio.Event()
+    kept: list[str] = []
+
+    async def never() -> int:
+        started.set()
+        await asyncio.Event().wait()
+        return 0
+
+    async def stubborn() -> int:
+        try:
+            return await never()
+        except asyncio.CancelledError:
+            return 1
+
+    async def branch(step):
+        await step("stubborn", stubborn)
+        await step("next", lambda: 2)
+
+    async def flow(step):
+        await asyncio.gather(step("cut", never), branch(step))
+
+    caller = asyncio.ensure_future(Runner(checkpoint=lambda entry: kept.append(entry.key)).run(flow))
+    await started.wait()
+    caller.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+    assert "stubborn" in kept
+    assert "cut" not in kept
