@@ -29,7 +29,7 @@ _ENDS: Final[dict[Status, EventName]] = {
 class Journal:
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_cuts", "_lock", "_run_id", "_settings", "closed", "hooks", "observed", "replay")
+    __slots__ = ("_lock", "_run_id", "_settings", "closed", "cuts", "hooks", "observed", "replay")
 
     def __init__(self, settings: Settings, state: ResumeState) -> None:
         self._settings = settings
@@ -38,7 +38,7 @@ class Journal:
         self.hooks = dict(state.hooks)
         self.closed = dict(state.closed)
         self.observed = settings.on_event is not None
-        self._cuts: list[Entry] = []
+        self.cuts: list[Entry] = []
         self._lock: asyncio.Lock | None = None
 
     async def add(self, entry: Entry, given: Any = None) -> None:
@@ -66,11 +66,11 @@ class Journal:
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
-        self._cuts.append(Entry(key, CUT, CUT_OFF))
+        self.cuts.append(Entry(key, CUT, CUT_OFF))
 
     def take_cuts(self) -> list[Entry]:
         """Give the steps that were cut off and are not journaled yet, which they now have to be."""
-        cuts, self._cuts = self._cuts, []
+        cuts, self.cuts = self.cuts, []
         return cuts
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:

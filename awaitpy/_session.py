@@ -187,7 +187,8 @@ class Session:
 
     async def _end(self, why: Exit) -> NoReturn:
         if self.exit is None:
-            await self.flush()
+            if self.journal.cuts:
+                await self.flush()
             self._close(why)
         await self.leave()
 
@@ -195,7 +196,8 @@ class Session:
         """Say why the leg is over; the first to say so is right. No new step runs after that."""
         self.exit = self.exit or why
         self.quick = False
-        wake(self._news)
+        if self._news:
+            wake(self._news)
 
     def nested(self, key: str) -> Leave:
         """End the run because a step was called within the function of another."""
@@ -212,7 +214,8 @@ class Session:
         """Leave the workflow, once all steps under way are journaled."""
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
-        await self.idle()
+        if self.active:
+            await self.idle()
         if in_root:
             raise Leave
         if not (self._root_leaves or self._unwinding or self.over):
@@ -239,7 +242,8 @@ class Session:
 
     async def park(self, pending: PendingHook) -> NoReturn:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
-        await self.flush()
+        if self.journal.cuts:
+            await self.flush()
         self.parked[pending.step_key] = pending
         self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
         in_root = asyncio.current_task() is self.root
@@ -297,10 +301,12 @@ class Session:
         """Give the exit of a workflow that returned."""
         if self.exit is not None:
             return self._swallowed() if self.exit.status == "suspended" else self.exit
-        await self.flush()
-        self._close(Exit("completed"))
-        await self.idle()
-        if self.replay.due_in(""):
+        if self.journal.cuts:
+            await self.flush()
+        self._close(_COMPLETED)
+        if self.active:
+            await self.idle()
+        if self.replay.due and self.replay.due_in(""):
             return Exit("interrupted", self.replay.drift(None))
         return Exit("completed", value=value)
 
@@ -334,8 +340,8 @@ class Session:
 
     async def sweep(self) -> None:
         """Let nothing go on behind the caller's back: end every task that the workflow left."""
-        self._close(Exit("interrupted"))
-        if self.drains:
+        self._close(_INTERRUPTED)
+        if self.drains and self.active:
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
@@ -357,5 +363,7 @@ class Session:
         }
 
 
+_COMPLETED: Final = Exit("completed")
+_INTERRUPTED: Final = Exit("interrupted")
 # What refers to a mark that no task carries: the session, and the call that counts.
 _ALONE: Final = 2

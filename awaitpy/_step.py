@@ -221,7 +221,8 @@ async def _run(
     held = session.waiting.pop(key, None)
     if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
         return Err(known)
-    await session.flush()
+    if session.journal.cuts:
+        await session.flush()
     session.journal.tell("step.started", key)
     failure: BaseException | None = None
     given: Any = None

@@ -36,8 +36,11 @@ class Refusal(msgspec.Struct, frozen=True):
 
 async def wait(session: Session, key: str, pending: PendingHook) -> Any:
     """Give the answer of a hook, its timeout in an `Err`, or suspend the run."""
-    now = session.settings.clock()
-    hooks = await _armed(session, key, pending, now)
+    try:
+        now = session.settings.clock()
+        hooks = _armed(session, key, pending, now)
+    except Exception as cause:  # noqa: BLE001  a clock, metadata and times of users may be anything
+        await session.stop(UnexpectedError(key, cause))
     found = _waits.first_delivery(hooks)
     if found is not None:
         return await _taken(session, key, pending, *found)
@@ -60,34 +63,30 @@ async def _timeout(session: Session, key: str, hook: OpenHook, deadline: datetim
     return Err(timed_out(entry))
 
 
-async def _armed(session: Session, key: str, pending: PendingHook, now: datetime) -> list[OpenHook]:
-    """Make the hooks of a wait wait, and give them; end the run if one is closed."""
+def _armed(session: Session, key: str, pending: PendingHook, now: datetime) -> list[OpenHook]:
+    """Make the hooks of a wait wait, and give them. Raises what ends the run as an unexpected error."""
     options = _waits.alternatives(pending)
     race = tuple(option.hook_id for option in options)
     for option in options:
         if option.hook_id in session.journal.closed:
             why, by = session.journal.closed[option.hook_id]
-            error = _waits.closed_before(option.hook_id, why, by)
-            await session.stop(UnexpectedError(key, error))
-        await _arm(session, key, option, now, race)
-    return [session.journal.hooks[option.hook_id] for option in options]
+            raise _waits.closed_before(option.hook_id, why, by)
+        _arm(session.journal.hooks, key, option, now, race)
+    return [session.journal.hooks[hook_id] for hook_id in race]
 
 
-async def _arm(
-    session: Session, key: str, option: PendingHook, now: datetime, race: tuple[str, ...]
+def _arm(
+    hooks: dict[str, OpenHook], key: str, option: PendingHook, now: datetime, race: tuple[str, ...]
 ) -> None:
-    before = session.journal.hooks.get(option.hook_id)
+    before = hooks.get(option.hook_id)
     try:
         hook = _waits.arm(before, option, key, now, race)
     except payloads.Misfit as misfit:
-        error = payloads.journal_error(f"The metadata of the wait {key!r}", misfit, named=False)
-        await session.stop(UnexpectedError(key, error))
-    except (TypeError, ValueError, OverflowError) as cause:
-        await session.stop(UnexpectedError(key, cause))
+        raise payloads.journal_error(f"The metadata of the wait {key!r}", misfit, named=False) from None
     if hook is not before:
         # The order of the hooks is the order in which the run came to wait for them.
-        session.journal.hooks.pop(option.hook_id, None)
-        session.journal.hooks[option.hook_id] = hook
+        hooks.pop(option.hook_id, None)
+        hooks[option.hook_id] = hook
 
 
 async def _taken(

@@ -43,9 +43,7 @@ def test_mapping_with_the_identity_changes_nothing(result):
 @given(results, maps, maps)
 def test_two_maps_in_a_row_are_one_map_of_both(result, first, second):
     assert result.map(first).map(second) == result.map(lambda value: second(first(value)))
-    assert result.map_err(first).map_err(second) == result.map_err(
-        lambda error: second(first(error))
-    )
+    assert result.map_err(first).map_err(second) == result.map_err(lambda error: second(first(error)))
 
 
 @given(values, steps)

@@ -73,9 +73,7 @@ def _told(response):
 
 
 async def _send(client, sent):
-    response = await client.request(
-        sent.method, sent.target, headers=sent.headers, content=sent.body
-    )
+    response = await client.request(sent.method, sent.target, headers=sent.headers, content=sent.body)
     return _told(response)
 
 
@@ -138,9 +136,7 @@ async def flask_app(desk, sent):
         return for_flask.response(desk.answer)
 
     with app.test_client() as client:
-        response = client.open(
-            sent.target, method=sent.method, headers=sent.headers, data=sent.body
-        )
+        response = client.open(sent.target, method=sent.method, headers=sent.headers, data=sent.body)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Told(response.status_code, headers, response.data)
 

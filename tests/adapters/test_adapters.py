@@ -77,9 +77,7 @@ async def test_the_answer_becomes_the_response(send):
         ("litestar", "Litestar", "litestar"),
     ],
 )
-def test_without_its_framework_an_adapter_says_how_to_get_it(
-    monkeypatch, extra, framework, package
-):
+def test_without_its_framework_an_adapter_says_how_to_get_it(monkeypatch, extra, framework, package):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"awaitpy.adapters.{extra}", raising=False)
     with pytest.raises(ImportError) as caught:
