@@ -242,8 +242,6 @@ class Session:
 
     async def park(self, pending: PendingHook) -> NoReturn:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
-        if self.journal.cuts:
-            await self.flush()
         self.parked[pending.step_key] = pending
         self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
         in_root = asyncio.current_task() is self.root

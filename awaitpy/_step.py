@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
 
 _Raw: Final = msgspec.Raw
+_enter: Final = place.set
+_leave: Final = place.reset
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class BoundStep:
         failure: BaseException | None = None
         given: Any = None
         session.active += 1
-        token = place.set(session.inside)
+        token = _enter(session.inside)
         try:
             given = fn(*args, **kwargs)
             kind = given.__class__
@@ -92,7 +94,7 @@ class BoundStep:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by _kept
             failure = error
         finally:
-            place.reset(token)
+            _leave(token)
             del token  # it holds the mark of the run, which has to be free where the run suspends
             session.active -= 1
             if session.awaited:
@@ -218,11 +220,11 @@ async def _run(
     kwargs: dict[str, Any],
 ) -> Any:
     """Run a new step and journal what it gave, unless that is a wait."""
+    if session.journal.cuts:
+        await session.flush()
     held = session.waiting.pop(key, None)
     if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
         return Err(known)
-    if session.journal.cuts:
-        await session.flush()
     session.journal.tell("step.started", key)
     failure: BaseException | None = None
     given: Any = None

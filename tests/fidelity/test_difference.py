@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Generic, TypeVar
+from zoneinfo import ZoneInfo
+
 import attrs
 
-from awaitpy import Ok, run
+from awaitpy import Err, JournalError, Ok, UnexpectedError, run
 from awaitpy._fidelity import difference
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Box(Generic[T]):
+    content: T
 
 
 @attrs.frozen
@@ -38,3 +49,16 @@ async def test_a_type_that_holds_itself_is_restored_up_to_the_depth_that_states_
         return (await step("tree", tree, depth)).name
 
     assert (await run(flow, 10)).result == Ok("branch")
+
+
+async def test_what_only_a_converter_carries_can_not_be_told_from_another_of_its_class():
+    def boxed() -> Box[datetime] | Box[str]:
+        return Box(datetime(2030, 1, 1, tzinfo=ZoneInfo("Europe/Paris")))
+
+    async def flow(step):
+        await step("box", boxed)
+
+    result = (await run(flow)).result
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
+    assert isinstance(result.error.cause, JournalError)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-
-import pytest
+import contextlib
 
 from awaitpy import (
     DuplicateStepKey,
@@ -66,33 +65,42 @@ async def test_a_branch_that_is_held_back_leaves_when_another_ends_the_run():
     assert isinstance(outcome.result.error.cause, DuplicateStepKey)
 
 
-async def test_a_step_that_the_caller_cut_off_is_not_journaled_by_a_sibling_that_goes_on():
+async def never() -> int:
+    await asyncio.Event().wait()
+    return 0
+
+
+async def test_a_step_that_the_caller_cut_off_is_not_journaled_though_the_workflow_goes_on():
     started = asyncio.Event()
     kept: list[str] = []
 
-    async def never() -> int:
+    async def asked() -> int:
         started.set()
-        await asyncio.Event().wait()
-        return 0
-
-    async def stubborn() -> int:
-        try:
-            return await never()
-        except asyncio.CancelledError:
-            return 1
-
-    async def branch(step):
-        await step("stubborn", stubborn)
-        await step("next", lambda: 2)
+        return await never()
 
     async def flow(step):
-        await asyncio.gather(step("cut", never), branch(step))
+        with contextlib.suppress(asyncio.CancelledError):
+            await step("cut", asked)
+        return await step("next", lambda: 2)
 
     caller = asyncio.ensure_future(Runner(checkpoint=lambda entry: kept.append(entry.key)).run(flow))
     await started.wait()
     caller.cancel()
     async with asyncio.timeout(5):
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-    assert "stubborn" in kept
-    assert "cut" not in kept
+        outcome = await caller
+    assert kept == ["next"]
+    assert list(outcome.state.steps) == ["next"]
+
+
+async def test_a_cut_step_is_kept_when_the_next_thing_ends_the_run():
+    async def flow(step):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await step("slow", never)
+        await step("slow", never)
+
+    outcome = await run(flow)
+    assert isinstance(outcome.result, Err)
+    assert isinstance(outcome.result.error, UnexpectedError)
+    assert isinstance(outcome.result.error.cause, DuplicateStepKey)
+    assert [entry.kind_name for entry in outcome.state.steps.values()] == ["cut"]
