@@ -285,9 +285,10 @@ class _OfFunctions(dict[Any, Returns]):
         self._codecs = codecs
 
     def __missing__(self, fn: Any) -> Returns:
+        if fn.__class__ is FunctionType and not fn.__annotations__:
+            return self._codecs.untyped
         found = self._codecs.of_function(fn)
-        if found.named:  # one that is not named is mostly a lambda, made anew at each call
-            self[fn] = found
+        self[fn] = found
         return found
 
 

@@ -87,7 +87,7 @@ class BoundStep:
         session.active += 1
         token = _enter(session.inside)
         try:
-            given = fn(*args, **kwargs)
+            given = fn(*args, **kwargs) if args or kwargs else fn()
             kind = given.__class__
             if kind is CoroutineType or (kind not in _SETTLED and hasattr(kind, "__await__")):
                 given = await given

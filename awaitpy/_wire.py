@@ -48,8 +48,11 @@ CUT_OFF: Final = msgspec.Raw(encode("cut off"))
 """The payload of a cut step: no other payload may pass for it, as a replay waits for what cuts it."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One journaled step: what it gave, encoded. Entries are only ever added."""
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One journaled step: what it gave, encoded. Entries are only ever added.
+
+    They hold no containers, so the collector need not look at a long journal again and again.
+    """
 
     key: str
     kind: Kind
