@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awaitpy._catching import catching
 from awaitpy._hooks import (
     Hook,
     Won,
@@ -53,6 +52,7 @@ from awaitpy.result import Err, Ok, Result, is_err, is_ok
 from awaitpy.typing import Step
 
 if TYPE_CHECKING:
+    from awaitpy._catching import catching
     from awaitpy._converter import make_converter
     from awaitpy._http import HookAnswer, answer
     from awaitpy._request import HookRequest, MalformedBody
@@ -129,6 +129,7 @@ _LATER = {
     "MalformedBody": "awaitpy._request",
     "SignatureRefused": "awaitpy.webhooks",
     "answer": "awaitpy._http",
+    "catching": "awaitpy._catching",
     "make_converter": "awaitpy._converter",
 }
 
