@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overload
 
 import attrs
 import msgspec
@@ -135,6 +135,9 @@ def moment(now: Moment | None) -> datetime:
     return datetime.fromtimestamp(now, UTC)
 
 
+_LOST: Final = "lost to another hook, whose answer came first and is kept"
+
+
 def inject_hook(
     state: ResumeState,
     hook_id: str,
@@ -191,7 +194,7 @@ def _refuse(state: ResumeState, hook: OpenHook, at: datetime, method: str | None
     for other in hook.race:
         rival = state.hooks.get(other)
         if rival is not None and rival.deliveries:
-            raise HookAlreadyResolved(hook.hook_id, "lost to another hook, whose answer came first and")
+            raise HookAlreadyResolved(hook.hook_id, _LOST)
     if hook.deadline is not None and at >= hook.deadline:
         raise HookExpired(hook.hook_id, hook.deadline)
 
@@ -204,7 +207,7 @@ def _late(state: ResumeState, hook_id: str, raw: msgspec.Raw, delivery_id: str |
     if why == "expired":
         raise HookExpired(hook_id)
     if why == "lost":
-        raise HookAlreadyResolved(hook_id, "lost to another hook, whose answer came first and")
+        raise HookAlreadyResolved(hook_id, _LOST)
     entry = state.entries.get(key)
     if entry is not None and _same(raw, delivery_id, entry.payload, entry.delivery_id):
         return state

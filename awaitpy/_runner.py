@@ -17,6 +17,7 @@ from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
 from awaitpy._tasks import place
 from awaitpy.errors import (
+    JournalError,
     PendingHook,
     RunError,
     UnreadableEntry,
@@ -92,10 +93,15 @@ class Runner:
     ) -> ResumeState:
         """Give the state of a run before anything ran: store it, then `resume` it.
 
-        Raises `JournalError` for an argument that can't be recorded exactly.
+        Raises `JournalError` for an argument that can't be recorded exactly, and TypeError for
+        arguments that the workflow does not take.
         """
         flow = workflows.described(workflow)
-        positional, named = workflows.recorded(flow, args, kwargs, self._settings.codecs)
+        try:
+            positional, named = workflows.recorded(flow, args, kwargs, self._settings.codecs)
+        except JournalError:
+            workflows.bind(workflow, args, kwargs)  # what it does not take needs no type
+            raise
         return ResumeState(
             run_id=self._run_id or os.urandom(16).hex(),
             workflow=flow.name,

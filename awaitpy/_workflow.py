@@ -152,6 +152,11 @@ def _encoded(flow: Described, what: str, typed: Callable[[], Any], value: Any, c
     return Payload(payloads.Raw(data), form)
 
 
+def bind(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the workflow takes these arguments after its `step`."""
+    inspect.signature(function).bind(None, *args, **kwargs)
+
+
 def restored(
     flow: Described, args: tuple[Payload, ...], kwargs: Mapping[str, Payload], codecs: Codecs
 ) -> tuple[list[Any], dict[str, Any]]:

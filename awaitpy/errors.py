@@ -92,10 +92,10 @@ class HookAlreadyResolved(HookError):
 
     status = 409
 
-    def __init__(self, hook_id: str, why: str = "was answered by another delivery") -> None:
+    def __init__(self, hook_id: str, why: str = "was answered by another delivery, which is kept") -> None:
         super().__init__(
             hook_id,
-            f"Hook {hook_id!r} {why}, which is kept. A hook takes one delivery; "
+            f"Hook {hook_id!r} {why}. A hook takes one delivery; "
             "use create_hook(many=True) for one that takes several.",
         )
 

@@ -358,3 +358,11 @@ async def test_a_name_and_a_version_may_be_declared():
     assert (state.workflow, state.version) == ("shop.checkout", 3)
     assert (await run(named_by_itself)).state.workflow == named_by_itself.__qualname__
     assert (await run(Service(None), Order("1"))).state.workflow == "Service.__call__"
+
+
+async def test_an_argument_too_many_is_a_type_error_whatever_its_type():
+    async def flow(step) -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        await run(flow, object())
