@@ -124,7 +124,7 @@ def equal(one: msgspec.Raw, other: msgspec.Raw) -> bool:
         return True
     try:
         a, b = _decode_any(one), _decode_any(other)
-    except (msgspec.MsgspecError, UnicodeError):  # a damaged one equals no other
+    except (msgspec.MsgspecError, UnicodeError, TypeError):  # a damaged one equals no other
         return False
     return a == b and _fidelity.difference(_sorted(a), _sorted(b)) is None
 

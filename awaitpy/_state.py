@@ -116,7 +116,7 @@ def _record(hook: OpenHook) -> PendingRecord:
         raise StateError(f"Hook {hook.hook_id!r} waits since no time: the state is damaged.")
     try:
         metadata = msgspec.msgpack.decode(hook.metadata)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         raise StateError(f"The metadata of hook {hook.hook_id!r} is damaged: {error}.") from None
     return PendingRecord(
         hook_id=hook.hook_id,

@@ -189,7 +189,7 @@ def to_json(data: bytes, indent: int) -> str:
         tree = _decode_any(data)
         tree["entries"] = [_named(entry) for entry in tree.get("entries", ())]
         text = msgspec.json.encode(_readable(tree))
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, ValueError, TypeError, RecursionError) as error:
         raise StateError(f"A payload of this state is damaged and has no JSON: {error}.") from None
     return (msgspec.json.format(text, indent=indent) if indent else text).decode()
 
