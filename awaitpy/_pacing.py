@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 from awaitpy._leg import QUIET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from awaitpy._replay import Replay
 
 # Turns of the event loop that code needs to react to the result of a step in another task.
@@ -23,11 +21,11 @@ class Pacing:
     event loop, however many are held.
     """
 
-    __slots__ = ("_calm", "_held", "_over", "_paces", "_replay", "_seen")
+    __slots__ = ("_calm", "_held", "_paces", "_replay", "_seen", "over")
 
-    def __init__(self, replay: Replay, over: Callable[[], bool]) -> None:
+    def __init__(self, replay: Replay) -> None:
         self._replay = replay
-        self._over = over
+        self.over = False
         self._held: dict[str, asyncio.Future[None]] = {}
         self._paces = False
         self._calm = self._seen = 0
@@ -54,7 +52,7 @@ class Pacing:
         asked, turn = len(self._replay.asked), self._replay.turn
         self._calm = self._calm + 1 if asked == self._seen else 0
         self._seen = asked
-        if self._over():
+        if self.over:
             for key in list(self._held):
                 self._release(key)
         elif self._calm >= _REACT and turn in self._held:

@@ -72,7 +72,7 @@ class Session:
         self.returns = settings.codecs.for_leg()
         self.journal = Journal(settings, state)
         self.replay = self.journal.replay
-        self.pacing = Pacing(self.replay, lambda: self.exit is not None)
+        self.pacing = Pacing(self.replay)
         self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
         self.parked: dict[str, PendingHook] = {}
         self.left: set[asyncio.Task[Any]] = set()
@@ -196,6 +196,7 @@ class Session:
         """Say why the leg is over; the first to say so is right. No new step runs after that."""
         self.exit = self.exit or why
         self.quick = False
+        self.pacing.over = True
         if self._news:
             wake(self._news)
 
@@ -361,7 +362,19 @@ class Session:
         }
 
 
+def _alone() -> int:
+    """Count what refers to a mark that one object holds, seen as `sys.getrefcount` sees it."""
+    holder = _Marked()
+    return sys.getrefcount(holder.mark)
+
+
+class _Marked:
+    __slots__ = ("mark",)
+
+    def __init__(self) -> None:
+        self.mark = object()
+
+
+_ALONE: Final = _alone()
 _COMPLETED: Final = Exit("completed")
 _INTERRUPTED: Final = Exit("interrupted")
-# What refers to a mark that no task carries: the session, and the call that counts.
-_ALONE: Final = 2
