@@ -67,7 +67,8 @@ class BoundStep:
         replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
         inside = session.active and place.get() is session.inside
-        if self._special or not session.quick or not key or inside:
+        plain = key.__class__ is str and key != "" and full.isascii()
+        if self._special or not session.quick or not plain or inside:
             return await self._take(True, key, fn, args, kwargs)
         try:
             returns = session.returns[fn]
@@ -134,9 +135,9 @@ class BoundStep:
         With `ends` an error ends the workflow.
         """
         session = self._session
-        if session.exit is not None or place.get() is session.inside or not key or type(key) is not str:
+        if session.exit is not None or place.get() is session.inside or not _is_key(self._prefix, key):
             await _misused(session, key)
-        key = self._prefix + key
+        key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
         try:
             entry = session.replay.ask(key)
             returns = self._returns(key, fn)
@@ -186,6 +187,17 @@ class BoundStep:
             await session.stop(replay.drift(key, prefix))
 
 
+def _is_key(prefix: str, key: Any) -> bool:
+    """Whether a key is a string that can be written: not empty, and without lone surrogates."""
+    if not isinstance(key, str) or not key:
+        return False
+    try:
+        encode((prefix, key))
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 async def _misused(session: Session, key: Any) -> NoReturn:
     """End a call of `step` that comes too late, inside another step, or without a key."""
     if session.over:
@@ -196,7 +208,9 @@ async def _misused(session: Session, key: Any) -> NoReturn:
         raise session.nested(key)
     if session.exit is not None:
         await session.leave()
-    problem = f"A step key is a non-empty str, not {key!r:.40}. Name the step after what it does."
+    problem = (
+        f"A step key is a non-empty str of Unicode, not {key!r:.40}. Name the step after what it does."
+    )
     await session.stop(UnexpectedError(str(key), StepMisuse(problem)))
 
 

@@ -30,6 +30,7 @@ def arm(
     hook: OpenHook | None, pending: PendingHook, key: str, now: datetime, race: tuple[str, ...]
 ) -> OpenHook:
     """Give the hook as the wait `key` needs it. A wait that stays keeps its time and its deadline."""
+    _wire.encode(pending.hook_id)  # one that can't be written must not get into the state
     hook = hook or OpenHook(pending.hook_id)
     wait = pending.wait or Wait()
     if hook.step_key == key:

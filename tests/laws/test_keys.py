@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 
 import pytest
 
@@ -39,6 +40,28 @@ async def test_any_non_empty_string_is_a_key(answered, key):
     assert (await resume(flow, state)).result == Ok([1, 2])
 
 
+class Stage(enum.StrEnum):
+    PAY = "pay"
+
+
+async def test_the_member_of_a_str_enum_is_a_key_by_its_value():
+    async def flow(step):
+        return await step(Stage.PAY, lambda: 1)
+
+    state = (await run(flow)).state
+    assert list(state.steps) == ["pay"]
+    assert type(next(iter(state.steps))) is str
+
+
+async def test_a_hook_id_that_can_not_be_written_is_refused():
+    async def flow(step):
+        await step("w", pending_hook, "\ud800")
+
+    outcome = await run(flow)
+    assert isinstance(outcome.result.error, UnexpectedError)
+    assert type(outcome.state).from_bytes(outcome.state.to_bytes()) == outcome.state
+
+
 async def test_keys_that_look_alike_are_different_keys():
     async def flow(step):
         return [await step(k, lambda k=k: k) for k in ["é", "e\u0301", "E\u0301", "É"]]
@@ -46,7 +69,7 @@ async def test_keys_that_look_alike_are_different_keys():
     assert len((await run(flow)).state.steps) == 4
 
 
-@pytest.mark.parametrize("key", ["", None, 0, b"key", ("a",), 1.5])
+@pytest.mark.parametrize("key", ["", None, 0, b"key", ("a",), 1.5, "\ud800"])
 async def test_anything_else_is_refused(calls, key):
     async def flow(step):
         try:
