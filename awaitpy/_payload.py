@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 Raw = msgspec.Raw
 _decode_any: Final = msgspec.msgpack.Decoder().decode
-_FAILURES: Final = (
-    msgspec.MsgspecError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    AttributeError,
-)
 
 
 class Misfit(Exception):
@@ -265,13 +257,14 @@ class Codecs:
 
     def of_function(self, fn: Any) -> Returns:
         """Give the codecs for what `fn` is annotated to return. Raises `Unresolved`."""
-        if fn.__class__ is not FunctionType:  # a partial, a method, a class or a callable object
+        function = fn if fn.__class__ is FunctionType else hints.underlying(fn)
+        if function.__class__ is not FunctionType:  # a class, or something made in C
             return self._resolved(fn)
-        if "return" not in fn.__annotations__:
+        if "return" not in function.__annotations__:
             return self.untyped
-        found = self._functions.get(fn)
+        found = self._functions.get(function)
         if found is None:
-            found = self._functions[fn] = self._resolved(fn)
+            found = self._functions[function] = self._resolved(function)
         return found
 
     def _resolved(self, fn: Any) -> Returns:

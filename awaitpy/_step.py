@@ -283,9 +283,9 @@ async def _kept(
 working: Final = frozenset({_run.__code__, BoundStep.__call__.__code__})
 """The code of the coroutines that run a step: how a run knows its own tasks."""
 
-# What a sync function gives most often; asking whether one can await it would cost more than the call.
 _UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 _UNENCODABLE: Final = (OverflowError, UnicodeError, RecursionError, TypeError)
+# What a sync function gives most often; asking whether one can await it would cost more than the call.
 _SETTLED: Final = frozenset({Ok, Err, dict, list, str, int, float, bool, type(None), bytes, tuple})
 
 
