@@ -124,15 +124,18 @@ def first_of(*waits: Result[T, PendingHook]) -> Result[Won[T], PendingHook]:
     return Err(attrs.evolve(pending[0], wait=Wait(race=pending)))
 
 
-def moment(now: Moment | None) -> datetime:
-    """Read a time: an aware datetime or epoch seconds; the system's clock for None."""
-    if now is None:
-        return datetime.now(UTC)
-    if isinstance(now, datetime):
-        if now.tzinfo is None:
+def system_time() -> datetime:
+    """Give the time of the system's clock."""
+    return datetime.now(UTC)
+
+
+def moment(time: Moment) -> datetime:
+    """Read a time: an aware datetime or epoch seconds."""
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
             raise ValueError("A time needs a zone: give datetime.now(timezone.utc), not a naive one.")
-        return now.astimezone(UTC)
-    return datetime.fromtimestamp(now, UTC)
+        return time.astimezone(UTC)
+    return datetime.fromtimestamp(time, UTC)
 
 
 _LOST: Final = "lost to another hook, whose answer came first and is kept"
@@ -161,7 +164,7 @@ def inject_hook(
         return _late(state, hook_id, raw, delivery_id)
     if _repeated(hook, raw, delivery_id):
         return state
-    at = moment(now)
+    at = system_time() if now is None else moment(now)
     _refuse(state, hook, at, method)
     if payload is not None:
         check_payload(hook_id, raw, payload)

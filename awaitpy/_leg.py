@@ -45,8 +45,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 def leaves(error: Any) -> bool:
     """Whether an error is a `Leave`, or a group that holds one."""
+    if isinstance(error, Leave):
+        return True
     parts: tuple[Any, ...] = getattr(error, "exceptions", ())
-    return isinstance(error, Leave) or any(leaves(part) for part in parts)
+    return any(leaves(part) for part in parts)
 
 
 async def wait_on(waiters: list[asyncio.Future[None]]) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import Unresolved
-from awaitpy._hooks import moment
+from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Exit, Settings
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
@@ -78,7 +78,7 @@ class Runner:
         self._version = version
         self._settings = Settings(
             codecs=_codecs if converter is None else payloads.Codecs(converter),
-            clock=(lambda: moment(None)) if clock is None else (lambda: moment(clock())),
+            clock=system_time if clock is None else (lambda: moment(clock())),
             checkpoint=checkpoint,
             on_event=on_event,
             retired=frozenset(retired),
@@ -220,7 +220,7 @@ def _interrupted(state: ResumeState, error: Any) -> Outcome[Any, Any]:
 def _next_state(flow: Described, session: Session, why: Exit) -> ResumeState:
     """Give the state after a leg; the very same one if the leg changed nothing."""
     state = session.state
-    hooks = session.waits(why)
+    hooks = session.waits(why) if session.journal.hooks else {}
     if not session.replay.new and why.status == state.status and _same(hooks, state.hooks):
         return state
     finished = why.status in {"completed", "failed"}

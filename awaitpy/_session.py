@@ -249,7 +249,8 @@ class Session:
         self._root_leaves = self._root_leaves or in_root
         try:
             if in_root and not self.active and not self._has_tasks():
-                self._close(self._suspended())
+                self._close(Exit("suspended", pending, settled=True))
+                raise Leave
             while self.exit is None:
                 await self._settle()
         except asyncio.CancelledError:

@@ -106,8 +106,9 @@ class BoundStep:
                 return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
-        session.active += 1
-        given = await _kept(session, full, returns, given, failure)
+        if failure is not None or not is_wait(given):
+            session.active += 1
+            given = await _kept(session, full, returns, given, failure)
         return await self._ended(True, full, fn, returns, given)
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -165,6 +165,8 @@ async def asked_again(
 
 def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook:
     """Give the wait with the type that the function's annotation names, as replays will read it."""
+    if fn is _hooks.pending_hook:
+        return pending
     typed = _typed(pending.hook_id, fn, returns)
     if typed is None or typed.wait is None or pending.wait is None:
         return pending
