@@ -67,8 +67,7 @@ class BoundStep:
         replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
         inside = session.active and place.get() is session.inside
-        plain = key.__class__ is str and key != "" and full.isascii()
-        if self._special or not session.quick or not plain or inside:
+        if self._special or not session.quick or inside:
             return await self._take(True, key, fn, args, kwargs)
         try:
             returns = session.returns[fn]
@@ -78,7 +77,8 @@ class BoundStep:
                     value = returns.native(entry.payload)
                     replay.pass_turn(full)
                     return value
-            if replay.due or session.waiting or full in replay.asked:
+            usual = key.__class__ is str and key != "" and full.isascii()
+            if replay.due or session.waiting or full in replay.asked or not usual:
                 return await self._take(True, key, fn, args, kwargs)
         except (Unresolved, *_UNDECODABLE):
             return await self._take(True, key, fn, args, kwargs)
@@ -256,6 +256,9 @@ async def _run(
         raise
     finally:
         place.reset(token)
+    if failure is None and is_wait(given):
+        session.done()
+        return given
     return await _kept(session, key, returns, given, failure)
 
 
@@ -267,9 +270,7 @@ async def _kept(
     try:
         if failure is not None:
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
-        entry = _entry(key, given, returns)
-        if entry is not None:
-            await session.journal.add(entry, given)
+        await session.journal.add(_entry(key, given, returns), given)
     except asyncio.CancelledError as cause:
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
@@ -290,10 +291,10 @@ _UNENCODABLE: Final = (OverflowError, UnicodeError, RecursionError, TypeError)
 _SETTLED: Final = frozenset({Ok, Err, dict, list, str, int, float, bool, type(None), bytes, tuple})
 
 
-def _entry(key: str, given: Any, returns: Returns) -> Entry | None:
-    """Encode what a step gave: its entry, or None for a wait. Raises `Misfit`."""
+def _entry(key: str, given: Any, returns: Returns) -> Entry:
+    """Encode what a step gave. Raises `Misfit`."""
     if given.__class__ is Err:
-        return None if is_wait(given) else _error_entry(key, given.error, returns)
+        return _error_entry(key, given.error, returns)
     value = given.value if given.__class__ is Ok else given
     if value.__class__ is _hooks.Hook:
         form, data = _hooks.created(value)

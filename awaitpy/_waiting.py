@@ -98,17 +98,16 @@ async def _taken(
     except payloads.Misfit as misfit:
         session.journal.hooks[hook.hook_id] = _waits.drop(hook)
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
-    await _judge(session, key, _chosen(pending, hook.hook_id), hook, value)
+    terms = _chosen(pending, hook.hook_id).wait
+    if terms is not None and terms.accept is not None:
+        await _judge(session, key, terms.accept, hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
     session.journal.tell("hook.answered", key, hook.hook_id)
     return value
 
 
-async def _judge(session: Session, key: str, chosen: PendingHook, hook: OpenHook, value: Any) -> None:
+async def _judge(session: Session, key: str, accept: Any, hook: OpenHook, value: Any) -> None:
     """Ask the wait's `accept`; on its Err un-consume the delivery and end the leg."""
-    accept = chosen.wait.accept if chosen.wait is not None else None
-    if accept is None:
-        return
     try:
         verdict: Any = accept(value.value if value.__class__ is _hooks.Won else value)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
