@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
 from weakref import WeakKeyDictionary
 
@@ -54,41 +53,43 @@ class Described(msgspec.Struct, eq=False):
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
-    resolved: dict[str, Any] = {}
+    resolved: dict[int | str, Any] = {}
 
-    def argument_type(self, position: int) -> Any:
-        """Give the type of the positional argument at this position, after `step`."""
-        positional = [p for p in self.parameters if p.kind in _POSITIONAL]
-        if position < len(positional):
-            return self._type_of(positional[position])
-        rest = (p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL)
-        return self._type_of(next(rest, None))
+    def argument_type(self, which: int | str) -> Any:
+        """Give the type of an argument: of the one at this position after `step`, or of this name."""
+        found = self.resolved.get(which, None)
+        if found is None:
+            parameter = self._positional(which) if isinstance(which, int) else self._named(which)
+            annotation = MISSING if parameter is None else parameter.annotation
+            found = self._resolve(which, annotation)
+        return found
 
-    def keyword_type(self, name: str) -> Any:
-        """Give the type of the keyword argument of this name."""
-        found = next((p for p in self.parameters if p.name == name), None)
-        rest = (p for p in self.parameters if p.kind is inspect.Parameter.VAR_KEYWORD)
-        return self._type_of(found or next(rest, None))
+    def _positional(self, position: int) -> Parameter | None:
+        own = [p for p in self.parameters if p.kind in _POSITIONAL]
+        rest = [p for p in self.parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
+        return own[position] if position < len(own) else next(iter(rest), None)
+
+    def _named(self, name: str) -> Parameter | None:
+        rest = [p for p in self.parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+        return next((p for p in self.parameters if p.name == name), next(iter(rest), None))
 
     def result_type(self) -> Any:
         """Give the type that the workflow returns."""
-        return self._resolve("return", self.returns)
+        return self._resolve("-> result", self.returns)
 
     def error_type(self) -> Any:
         """Give the union of the errors that the annotation of `step` declares, and the timeout."""
-        args = get_args(self._resolve("step", self.step))
+        args = get_args(self._resolve("-> error", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
         return Union[(*declared, HookTimeout)] if declared else MISSING
 
-    def _type_of(self, parameter: Parameter | None) -> Any:
-        return MISSING if parameter is None else self._resolve(parameter.name, parameter.annotation)
-
-    def _resolve(self, name: str, annotation: Any) -> Any:
-        if annotation is MISSING:
-            return MISSING
-        if name not in self.resolved:
-            self.resolved[name] = hints.awaited(hints.resolve(annotation, self.function))
-        return self.resolved[name]
+    def _resolve(self, what: int | str, annotation: Any) -> Any:
+        if what not in self.resolved:
+            given = annotation is not MISSING
+            self.resolved[what] = (
+                hints.awaited(hints.resolve(annotation, self.function)) if given else MISSING
+            )
+        return self.resolved[what]
 
 
 _POSITIONAL: Final = (
@@ -129,27 +130,24 @@ def recorded(
     flow: Described, args: tuple[Any, ...], kwargs: Mapping[str, Any], codecs: Codecs
 ) -> tuple[tuple[Payload, ...], dict[str, Payload]]:
     """Encode the arguments of a run. Raises `JournalError` for one that would come back changed."""
-    positional = tuple(
-        _encoded(flow, f"Argument {i + 1}", partial(flow.argument_type, i), value, codecs)
-        for i, value in enumerate(args)
-    )
-    named = {
-        name: _encoded(flow, f"Argument {name!r}", partial(flow.keyword_type, name), value, codecs)
-        for name, value in kwargs.items()
-    }
-    return positional, named
+    positional = tuple([_encoded(flow, i, value, codecs) for i, value in enumerate(args)])
+    return positional, {name: _encoded(flow, name, value, codecs) for name, value in kwargs.items()}
 
 
-def _encoded(flow: Described, what: str, typed: Callable[[], Any], value: Any, codecs: Codecs) -> Payload:
-    where = f"{what} of workflow {flow.name!r}"
-    mend = "Annotate the parameter with exactly the type that is given."
+def _encoded(flow: Described, which: int | str, value: Any, codecs: Codecs) -> Payload:
     try:
-        form, data = codecs.of_type(typed()).encode(value)
+        form, data = codecs.of_type(flow.argument_type(which)).encode(value)
     except payloads.Misfit as misfit:
-        raise JournalError(where, misfit.path, misfit.problem, mend) from None
+        raise _refused(flow, which, misfit.path, misfit.problem) from None
     except Unresolved as error:
-        raise JournalError(where, "the annotation", f"there is no type ({error})", mend) from None
+        raise _refused(flow, which, "the annotation", f"there is no type ({error})") from None
     return Payload(payloads.Raw(data), form)
+
+
+def _refused(flow: Described, which: int | str, path: str, problem: str) -> JournalError:
+    shown = which + 1 if isinstance(which, int) else repr(which)
+    mend = "Annotate the parameter with exactly the type that is given."
+    return JournalError(f"Argument {shown} of workflow {flow.name!r}", path, problem, mend)
 
 
 def bind(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -163,7 +161,7 @@ def restored(
     """Decode the arguments of a run. Raises `Misfit` or `Unresolved`."""
     positional = [codecs.of_type(flow.argument_type(i)).decode(p.value, p.form) for i, p in enumerate(args)]
     named = {
-        name: codecs.of_type(flow.keyword_type(name)).decode(p.value, p.form) for name, p in kwargs.items()
+        name: codecs.of_type(flow.argument_type(name)).decode(p.value, p.form) for name, p in kwargs.items()
     }
     return positional, named
 

@@ -366,3 +366,12 @@ async def test_an_argument_too_many_is_a_type_error_whatever_its_type():
 
     with pytest.raises(TypeError, match="too many positional arguments"):
         await run(flow, object())
+
+
+async def test_an_argument_may_have_the_name_that_other_workflows_give_to_step():
+    async def flow(s: Step[PendingHook], step: int) -> int:
+        return step
+
+    outcome = await run(flow, step=3)
+    again = await resume(flow, ResumeState.from_bytes(outcome.state.to_bytes()))
+    assert outcome.result == again.result == Ok(3)
