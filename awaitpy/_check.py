@@ -98,6 +98,7 @@ class _Writer:
         self.lines: list[str] = []
         self.known: dict[Any, str] = {}
         self.open: list[Any] = []
+        self.writing: list[Any] = []
         self.recursive = False
         self.count = 0
 
@@ -119,16 +120,19 @@ class _Writer:
         """Write the function of a type, once, and give its name."""
         tp = _stripped(tp)
         if tp in self.known:
+            self.recursive = self.recursive or tp in self.writing
             return self.known[tp]
         name = self.known[tp] = self.fresh("check")
         body: list[str] = []
         outer, self.open = self.open, [tp]
+        self.writing.append(tp)
         test = self.leaf(tp)
         if test is not None:
             body.append(f"    if not ({test.format(v='v')}): return False")
         else:
             self.emit_compound(tp, "v", "    ", body)
         self.open = outer
+        self.writing.pop()
         self.lines += [f"def {name}(v):", *body, "    return True"]
         return name
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from awaitpy import _hooks, _waiting
 from awaitpy import _payload as payloads
+from awaitpy import _waiting
 from awaitpy._annotations import MISSING, Unresolved
+from awaitpy._performing import keep, replayed, run_new
 from awaitpy._tasks import place
 from awaitpy._waits import is_wait
-from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, TIMEOUT, VALUE, Entry, encode
+from awaitpy._wire import VALUE, Entry, encode
 from awaitpy.errors import (
     AwaitpyError,
     JournalError,
@@ -92,7 +93,7 @@ class BoundStep:
             kind = given.__class__
             if kind is CoroutineType or (kind not in _SETTLED and hasattr(kind, "__await__")):
                 given = await given
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by _kept
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by keep
             failure = error
         finally:
             _leave(token)
@@ -108,7 +109,7 @@ class BoundStep:
             pass  # the slow way says where and why
         if failure is not None or not is_wait(given):
             session.active += 1
-            given = await _kept(session, full, returns, given, failure)
+            given = await keep(session, full, returns, given, failure)
         return await self._ended(True, full, fn, returns, given)
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -145,11 +146,11 @@ class BoundStep:
             if entry is None:
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
-                given = await _run(session, key, returns, fn, args, kwargs)
+                given = await run_new(session, key, returns, fn, args, kwargs)
             else:
                 if session.replay.early:
                     await session.hold(key)
-                given = await _replayed(session, entry, returns, fn, args, kwargs)
+                given = await replayed(session, entry, returns, fn, args, kwargs)
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(session, key, error)
         return await self._ended(ends, key, fn, returns, given)
@@ -223,96 +224,13 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     await session.stop(UnexpectedError(key, error))
 
 
-# --- new steps ----------------------------------------------------------------------------------
-
-
-async def _run(
-    session: Session,
-    key: str,
-    returns: Returns,
-    fn: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Run a new step and journal what it gave, unless that is a wait."""
-    if session.journal.cuts:
-        await session.flush()
-    held = session.waiting.pop(key, None)
-    if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
-        return Err(known)
-    session.journal.tell("step.started", key)
-    failure: BaseException | None = None
-    given: Any = None
-    session.active += 1
-    token = place.set(session.inside)
-    try:
-        given = fn(*args, **kwargs)
-        if hasattr(given.__class__, "__await__"):
-            given = await given
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by _kept
-        failure = error
-    except BaseException:
-        session.done()
-        raise
-    finally:
-        place.reset(token)
-    if failure is None and is_wait(given):
-        session.done()
-        return given
-    return await _kept(session, key, returns, given, failure)
-
-
-async def _kept(
-    session: Session, key: str, returns: Returns, given: Any, failure: BaseException | None
-) -> Any:
-    """Journal what a step gave, while it still counts as under way; end the run if it failed."""
-    error: UnexpectedError | None = None
-    try:
-        if failure is not None:
-            raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
-        await session.journal.add(_entry(key, given, returns), given)
-    except asyncio.CancelledError as cause:
-        error = session.cut_or_failed(key, cause)
-    except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
-        error = UnexpectedError(key, _journal_error(key, cause, returns))
-    finally:
-        session.done()
-    if error is not None:
-        await session.stop(error)
-    return given
-
-
-working: Final = frozenset({_run.__code__, BoundStep.__call__.__code__})
+working: Final = frozenset({run_new.__code__, BoundStep.__call__.__code__})
 """The code of the coroutines that run a step: how a run knows its own tasks."""
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 _UNENCODABLE: Final = (OverflowError, UnicodeError, RecursionError, TypeError)
 # What a sync function gives most often; asking whether one can await it would cost more than the call.
 _SETTLED: Final = frozenset({Ok, Err, dict, list, str, int, float, bool, type(None), bytes, tuple})
-
-
-def _entry(key: str, given: Any, returns: Returns) -> Entry:
-    """Encode what a step gave. Raises `Misfit`."""
-    if given.__class__ is Err:
-        return _error_entry(key, given.error, returns)
-    value = given.value if given.__class__ is Ok else given
-    if value.__class__ is _hooks.Hook:
-        form, data = _hooks.created(value)
-        return Entry(key, HOOK, _Raw(data), form, value.hook_id)
-    form, data = returns.values.encode(value)
-    return Entry(key, VALUE, _Raw(data), form)
-
-
-def _error_entry(key: str, error: Any, returns: Returns) -> Entry:
-    form, data = returns.errors.encode(error)
-    return Entry(key, ERROR, _Raw(data), form)
-
-
-def _journal_error(key: str, cause: Exception, returns: Returns) -> Exception:
-    """Give the error for a value that was refused; any other as it is."""
-    if isinstance(cause, payloads.Misfit):
-        return payloads.journal_error(f"Step {key!r}", cause, named=returns.named)
-    return cause
 
 
 def _finished(key: str) -> StepMisuse:
@@ -331,33 +249,3 @@ def _unresolved(key: str, fn: Any, error: Exception) -> JournalError:
         "Name a type, and import it where the function is defined (not under TYPE_CHECKING only), or "
         "use step.options(returns=...).",
     )
-
-
-# --- replayed steps -----------------------------------------------------------------------------
-
-
-async def _replayed(
-    session: Session,
-    entry: Entry,
-    returns: Returns,
-    fn: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Give what the journal has for a step. Raises `Misfit`."""
-    if entry.kind == CUT:
-        if bytes(entry.payload) != bytes(CUT_OFF):
-            raise payloads.Misfit("$", "the entry is damaged")
-        # A step that was cut off when it ran is cut off again: it waits for what cancelled it.
-        await asyncio.get_running_loop().create_future()
-    session.journal.tell("step.replayed", entry.key)
-    if entry.kind == VALUE:
-        return returns.values.decode(entry.payload, entry.form)
-    if entry.kind == ERROR:
-        return Err(returns.errors.decode(entry.payload, entry.form))
-    if entry.kind == TIMEOUT:
-        return Err(_waiting.timed_out(entry))
-    if entry.kind == HOOK:
-        return _hooks.restored(entry.payload)
-    pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
-    return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from awaitpy import Err, JournalError, Ok, UnexpectedError, run
+from awaitpy._check import exact
 from awaitpy._fidelity import difference
 
 T = TypeVar("T")
@@ -23,6 +24,18 @@ class Box(Generic[T]):
 class Node:
     name: str
     children: dict[str, Node]
+
+
+@attrs.frozen
+class Deep:
+    a: list[list[list[list[list[list[Deep]]]]]]
+
+
+def deep(depth: int) -> Deep:
+    value = Deep([])
+    for _ in range(depth):
+        value = Deep([[[[[[value]]]]]])
+    return value
 
 
 def nested(depth: int) -> Node:
@@ -62,3 +75,15 @@ async def test_what_only_a_converter_carries_can_not_be_told_from_another_of_its
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
     assert isinstance(result.error.cause, JournalError)
+
+
+async def test_a_type_that_comes_round_to_itself_far_below_has_its_depth_bounded_too():
+    def give(depth: int) -> Deep:
+        return deep(depth)
+
+    async def flow(step, depth: int) -> bool:
+        return isinstance(await step("deep", give, depth), Deep)
+
+    assert (await run(flow, 5)).result == Ok(value=True)
+    assert exact(Deep)(deep(5))
+    assert not exact(Deep)(deep(40))
