@@ -143,7 +143,9 @@ def test_64_deliveries_at_once_are_all_kept_and_each_is_acted_on_once(store, sen
     statuses = sent(race, *((value, f"msg_{value}") for value in range(MANY)))
     assert race.effects == dict.fromkeys(range(MANY), 1)
     assert race.state.status == "completed"
-    assert statuses == {202: MANY - 1, 200: 1}
+    # The last to finish the run is told so, and so is who saved before that and came to claim after it.
+    assert statuses[200] >= 1
+    assert statuses[200] + statuses[202] == MANY
 
 
 @racing
