@@ -7,16 +7,17 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitpy import _tasks
+from awaitpy._observing import Watch
 from awaitpy._replay import Replay
 from awaitpy._state import settle
 from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
-from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from awaitpy._leg import Settings
     from awaitpy._state import ResumeState
+    from awaitpy.events import EventName
 
 _ENDS: Final[dict[Status, EventName]] = {
     "suspended": "run.suspended",
@@ -29,15 +30,15 @@ _ENDS: Final[dict[Status, EventName]] = {
 class Journal:
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_lock", "_run_id", "_settings", "closed", "cuts", "hooks", "observed", "replay")
+    __slots__ = ("_lock", "_settings", "_watch", "closed", "cuts", "hooks", "observed", "replay")
 
     def __init__(self, settings: Settings, state: ResumeState) -> None:
         self._settings = settings
-        self._run_id = state.run_id
         self.replay = Replay(state, settings.retired)
         self.hooks = dict(state.hooks)
         self.closed = dict(state.closed)
-        self.observed = settings.on_event is not None
+        self._watch = None if settings.on_event is None else Watch(settings.on_event, state)
+        self.observed = self._watch is not None
         self.cuts: list[Entry] = []
         self._lock: asyncio.Lock | None = None
 
@@ -75,12 +76,16 @@ class Journal:
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
-        if self._settings.on_event is not None:
-            self._settings.on_event(Event(name, self._run_id, key, detail))
+        if self._watch is not None:
+            self._watch.tell(name, key, detail)
 
     def tell_end(self, status: Status, error: Any) -> None:
         """Tell the observer how the leg ended."""
         self.tell(_ENDS[status], None, error)
+
+    def trace(self) -> str:
+        """Give the trace of this leg, or "" if nobody keeps one."""
+        return "" if self._watch is None else self._watch.trace()
 
 
 async def _given(

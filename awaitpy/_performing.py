@@ -49,11 +49,13 @@ async def run_new(
         failure = error
     except BaseException:
         session.done()
+        session.journal.tell("step.cut", key)
         raise
     finally:
         place.reset(token)
     if failure is None and is_wait(given):
         session.done()
+        session.journal.tell("step.waiting", key)
         return given
     return await keep(session, key, returns, given, failure)
 
@@ -74,6 +76,7 @@ async def keep(
     finally:
         session.done()
     if error is not None:
+        session.journal.tell("step.raised", key, error.cause)
         await session.stop(error)
     return given
 

@@ -56,7 +56,8 @@ class Runner:
 
     - `clock`: gives the time, as an aware datetime or epoch seconds.
     - `checkpoint`: awaited with each new entry before the workflow goes on; may be a plain function.
-    - `on_event`: called with each `Event`.
+    - `on_event`: called with each `Event`. What it raises is logged and changes nothing. If it has a
+      method `traceparent(leg)`, the state carries what that gives: see the guide on observability.
     - `run_id`: the id of runs that this runner starts; random without it.
     - `version`: the version of the workflow, instead of what `@workflow` says.
     - `retired`: keys of steps that the code no longer has, which are then no drift.
@@ -175,32 +176,39 @@ class Runner:
     ) -> Outcome[Any, Any]:
         """Run the workflow over the state until it ends or suspends; leave nothing running."""
         session.journal.tell("run.started")
-        token = place.set(session.mark)
         try:
-            why = await session.completed(await body)
+            why = await _over(session, body)
         except BaseException as error:
-            ended = session.ended_by(error)
-            session.drains = ended is not None
-            if ended is None:
-                raise
-            why = ended
-        finally:
-            place.reset(token)
-            session.uncancel()
-            await session.sweep()
+            session.journal.tell("run.cut", None, error)
+            raise
         return self._outcome(flow, session, why)
 
     def _outcome(self, flow: Described, session: Session, why: Exit) -> Outcome[Any, Any]:
         completed = why.status == "completed"
         result: Result[Any, Any] = Ok(why.value) if completed else Err(why.error)
-        if session.read_only:
-            return Outcome(result, session.state)
-        state = _next_state(flow, session, why)
-        session.journal.tell_end(state.status, None if completed else _told(why.error))
+        state = session.state if session.read_only else _next_state(flow, session, why)
+        session.journal.tell_end(why.status, None if completed else _told(why.error))
         return Outcome(result, state)
 
 
 _codecs = payloads.Codecs()
+
+
+async def _over(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
+    """Await the workflow and give why its leg is over; raise what is the caller's."""
+    token = place.set(session.mark)
+    try:
+        return await session.completed(await body)
+    except BaseException as error:
+        ended = session.ended_by(error)
+        session.drains = ended is not None
+        if ended is None:
+            raise
+        return ended
+    finally:
+        place.reset(token)
+        session.uncancel()
+        await session.sweep()
 
 
 def _told(error: Any) -> Any:
@@ -234,6 +242,7 @@ def _next_state(flow: Described, session: Session, why: Exit) -> ResumeState:
         closed=session.journal.closed,
         forgotten=session.replay.forgotten,
         end=workflows.ending(flow, ok, value, session.codecs) if finished else None,
+        trace=session.journal.trace() or state.trace,
     )
 
 

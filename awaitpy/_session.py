@@ -118,6 +118,7 @@ class Session:
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
             return UnexpectedError(key, error)
+        self.journal.tell("step.cut", key)
         self.cut(key)
         raise error
 
