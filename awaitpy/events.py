@@ -59,7 +59,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """Why a step is tried again: the `error` of which `attempt` (the first is 1), and after what `delay`."""
+    """Why a step is tried again, and when: its `attempt` (the first is 1) gave `error`; `delay` follows."""
 
     attempt: int
     delay: timedelta
