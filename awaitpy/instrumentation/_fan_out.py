@@ -30,7 +30,7 @@ class _FanOut:
         return next((trace for trace in found if trace), None)
 
 
-def fan_out(*observers: Callable[[Event], None]) -> _FanOut:
+def fan_out(*observers: Callable[[Event], None]) -> Callable[[Event], None]:
     """Give an observer that tells each of these, in this order.
 
     One that raises does not silence the others: what it raises is logged.

@@ -17,6 +17,7 @@ import attrs
 
 from awaitpy import (
     Err,
+    Event,
     Ok,
     PendingHook,
     Result,
@@ -248,9 +249,24 @@ async def cut() -> ResumeState:
     return (await runner().run(hurry)).state
 
 
+class Traced:
+    """An observer that says in which trace each leg is."""
+
+    def __call__(self, event: Event) -> None:
+        pass
+
+    def traceparent(self, _: int) -> str:
+        return "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def traced() -> ResumeState:
+    watched = Runner(clock=lambda: START, run_id="golden-run", on_event=Traced())
+    return (await watched.run(reminder)).state
+
+
 STATES: list[Callable[[], Coroutine[Any, Any, ResumeState]]] = [
     started, suspended, delivered, completed, failed, forgotten, many, race, race_won, timed_out, converted,
-    interrupted, cut,
+    interrupted, cut, traced,
 ]  # fmt: skip
 
 

@@ -231,3 +231,11 @@ def test_a_newer_format_is_said_to_be_newer(files):
     ):
         with pytest.raises(StateError, match="format 2"):
             read(what)
+
+
+async def test_a_state_knows_the_trace_of_its_last_leg_and_keeps_it():
+    state = golden("traced")
+    assert state.trace == make.Traced().traceparent(0)
+    outcome = await make.runner(1).resume(make.reminder, state)
+    assert outcome.state.trace == state.trace
+    assert golden("suspended").trace == ""

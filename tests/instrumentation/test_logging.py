@@ -37,7 +37,8 @@ async def fails(step):
 
 @pytest.fixture
 def log(caplog):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "awaitpy")
+    caplog.set_level(logging.DEBUG, "shop.runs")
     return caplog
 
 
@@ -119,7 +120,7 @@ async def test_levels_and_the_logger_can_be_chosen_and_an_event_left_out(log):
 
 
 async def test_what_the_logger_does_not_want_is_not_made(caplog):
-    caplog.set_level(logging.ERROR)
+    caplog.set_level(logging.ERROR, "awaitpy")
     await paid(log_events())
     assert {record.levelname for record in caplog.records} == {"ERROR"}
 

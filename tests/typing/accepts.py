@@ -34,6 +34,9 @@ from awaitpy import (
     run,
     workflow,
 )
+from awaitpy.events import Event, EventName
+from awaitpy.instrumentation import fan_out, log_events
+from awaitpy.instrumentation.otel import Tracing
 from awaitpy.typing import Workflow
 
 
@@ -291,3 +294,18 @@ def results(result: Result[int, str]) -> None:
     ended: Result[int, Never] = result.or_else(lambda error: Ok(len(error)))
     wider: Result[int | None, str | Declined] = result
     print(chained, longer, branched, recovered, ended, wider)
+
+
+# --- observers ------------------------------------------------------------------------------------
+
+
+def observers(seen: list[Event]) -> list[Runner]:
+    levels: dict[EventName, int] = {"step.started": 0}
+    assert_type(log_events(levels=levels), Callable[[Event], None])
+    assert_type(Tracing().traceparent(1), str | None)
+    return [
+        Runner(on_event=seen.append),
+        Runner(on_event=log_events()),
+        Runner(on_event=Tracing()),
+        Runner(on_event=fan_out(log_events(), Tracing(), seen.append)),
+    ]
