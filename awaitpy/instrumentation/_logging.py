@@ -43,7 +43,7 @@ def log_events(
 
     def log(event: Event) -> None:
         level = chosen.get(event.name, logging.INFO)
-        if level and told.isEnabledFor(level):
+        if told.isEnabledFor(level):  # never so for level 0
             fields = _fields(event)
             told.log(level, "%s%s", event.name, _words(event, fields), extra=fields)
 

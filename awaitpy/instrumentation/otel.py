@@ -111,7 +111,7 @@ class Tracing:
 
 def _links(trace: str) -> list[Link]:
     """Give the link to the leg before this one; none where the state carries no trace that is one."""
-    found = traces.get_current_span(_W3C.extract({"traceparent": trace}, contexts.Context()))
+    found = traces.get_current_span(_W3C.extract({"traceparent": trace}))
     before = found.get_span_context()
     return [traces.Link(before)] if before.is_valid else []
 

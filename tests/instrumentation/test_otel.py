@@ -21,7 +21,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from awaitpy import Err, Event, Ok, Result, ResumeState, Runner, inject_hook, pending_hook, run
 from awaitpy.events import Retried
-from awaitpy.instrumentation import fan_out
+from awaitpy.instrumentation import fan_out, otel
 from awaitpy.instrumentation.otel import Tracing
 from awaitpy.testing import WorkflowTester
 
@@ -250,6 +250,7 @@ async def test_a_state_whose_trace_is_none_gives_no_link(process, trace_):
     with process.tracer.start_as_current_span("request"):
         await process.runner.resume(waits, moved(state))
     assert process["awaitpy.run waits"].links == ()
+    assert otel._links(trace_) == []
 
 
 async def test_replayed_steps_have_no_spans_and_are_counted(process):
@@ -408,8 +409,8 @@ async def test_a_tester_traces_too(process):
 # --- what is told, event by event ---------------------------------------------------------------
 
 
-def event(name, key=None, detail=None) -> Event:
-    return Event(name, "run-1", key, detail, "flow", 7)
+def event(name, key=None, detail=None, leg=7) -> Event:
+    return Event(name, "run-1", key, detail, "flow", leg)
 
 
 def test_a_retry_is_an_event_of_the_span_of_its_step(process):
@@ -461,6 +462,18 @@ def test_a_function_that_leaves_its_own_span_current_does_not_shift_what_comes_a
     process.tracing(event("step.completed", "b"))
     process.tracing(event("run.completed"))
     assert process.parents()["awaitpy.step b"] == "awaitpy.run flow"
+
+
+def test_a_step_that_is_asked_for_within_another_leg_is_in_its_own(process):
+    process.tracing(event("run.started"))
+    process.tracing(event("run.started", leg=8))
+    process.tracing(event("step.started", "a"))
+    process.tracing(event("step.completed", "a"))
+    process.tracing(event("run.completed", leg=8))
+    process.tracing(event("run.completed"))
+    step, inner, outer = process.spans
+    assert step.parent.span_id == outer.context.span_id
+    assert inner.parent.span_id == outer.context.span_id
 
 
 def test_a_leg_of_which_nothing_is_known_is_let_go(process):
