@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitpy import _tasks
 from awaitpy._observing import Watch
 from awaitpy._replay import Replay
-from awaitpy._state import settle
-from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
+from awaitpy._tables import Tables
+from awaitpy._wire import (
+    CUT,
+    CUT_OFF,
+    ELAPSED,
+    ERROR,
+    HOOK,
+    NOTE,
+    POLICY,
+    VALUE,
+    Entry,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,30 +38,32 @@ _ENDS: Final[dict[Status, EventName]] = {
 }
 
 
-class Journal:
+class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_lock", "_settings", "_watch", "closed", "cuts", "hooks", "observed", "replay")
+    __slots__ = ("_lock", "_settings", "cuts", "observed", "replay", "watch")
 
-    def __init__(self, settings: Settings, state: ResumeState) -> None:
+    def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
+        super().__init__(state)
         self._settings = settings
-        self.replay = Replay(state, settings.retired)
-        self.hooks = dict(state.hooks)
-        self.closed = dict(state.closed)
-        self._watch = None if settings.on_event is None else Watch(settings.on_event, state)
-        self.observed = self._watch is not None
+        self.replay = Replay(state, settings.retired, undoing=undoing)
+        self.watch = None if settings.on_event is None else Watch(settings.on_event, state)
+        self.observed = self.watch is not None
         self.cuts: list[Entry] = []
         self._lock: asyncio.Lock | None = None
 
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
-        self.replay.add(entry)
-        if entry.hook_id is not None:
-            settle(entry, self.hooks, self.closed)
-        if entry.kind == ERROR:
+        if entry.kind != NOTE:
+            self.replay.add(entry)
+        if entry.hook_id is not None or entry.kind >= NOTE or self.underway:
+            self.settle(entry)
+        if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
         elif entry.kind in {VALUE, HOOK}:
             self.tell("step.completed", entry.key)
+        elif entry.kind == ELAPSED:
+            self.tell("timer.elapsed", entry.key)
         if self._settings.checkpoint is not None:
             await self._checkpoint(entry, self._settings.checkpoint)
 
@@ -76,8 +89,8 @@ class Journal:
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
-        if self._watch is not None:
-            self._watch.tell(name, key, detail)
+        if self.watch is not None:
+            self.watch.tell(name, key, detail)
 
     def tell_end(self, status: Status, error: Any) -> None:
         """Tell the observer how the leg ended."""
@@ -85,7 +98,7 @@ class Journal:
 
     def trace(self) -> str:
         """Give the trace of this leg, or "" if nobody keeps one."""
-        return "" if self._watch is None else self._watch.trace()
+        return "" if self.watch is None else self.watch.trace()
 
 
 async def _given(

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 _legs: Final = count(1)
 _ENDS: Final[frozenset[EventName]] = frozenset(
-    {"step.completed", "step.failed", "step.raised", "step.cut", "step.waiting"}
+    {"step.completed", "step.failed", "step.raised", "step.retried", "step.cut", "step.waiting"}
 )
 
 

@@ -1,14 +1,14 @@
 """What a run tells an observer, while it runs: `Runner(on_event=...)` is called with each `Event`.
 
 A leg tells `run.started` first, and last one of `run.suspended`, `run.completed`, `run.failed`,
-`run.interrupted` and `run.cut`. Each `step.started` is followed by exactly one of `step.completed`,
-`step.failed`, `step.raised`, `step.cut` and `step.waiting` of the same key. A `resume` that runs
-nothing, because the run is finished or refused, tells nothing.
+`run.interrupted` and `run.cut`. Each `step.started`, which is told at each attempt, is followed by
+exactly one of `step.completed`, `step.failed`, `step.raised`, `step.retried`, `step.cut` and
+`step.waiting` of the same key. A `resume` that runs nothing, because the run is finished or refused,
+tells nothing.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -29,10 +29,11 @@ EventName = Literal[
     "step.cut",
     "step.waiting",
     "step.replayed",
-    "step.undone",
     "hook.waiting",
     "hook.answered",
     "hook.expired",
+    "timer.waiting",
+    "timer.elapsed",
 ]
 
 
@@ -41,8 +42,9 @@ class Event(msgspec.Struct, frozen=True):
 
     `detail` is the typed error of a `step.failed`, the exception of a `step.raised`, a `Retried` of a
     `step.retried`, the run's error of a `run.failed` or `run.interrupted`, the exception that went
-    through a `run.cut`, the hook id of a `hook.*`, else None. A suspension is no error: it is told by
-    `step.waiting`, `hook.waiting` and `run.suspended` only.
+    through a `run.cut`, the error of a `run.undoing`, the hook id of a `hook.*`, the time of a
+    `timer.waiting`, else None. A suspension is no error: it is told by `step.waiting`, `hook.waiting`,
+    `timer.waiting` and `run.suspended` only.
 
     `workflow`, `revision` and `trace` are those of the state that the leg began with. `leg` tells
     apart the legs that one process runs, also of one run, and means nothing in another process.
@@ -59,8 +61,8 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """Why a step is tried again, and when: its `attempt` (the first is 1) gave `error`; `delay` follows."""
+    """Why a step is tried again: its `attempt` (the first is 1) gave `error`; in `delay` seconds."""
 
     attempt: int
-    delay: timedelta
+    delay: float
     error: Any = None

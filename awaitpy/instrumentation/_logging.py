@@ -23,7 +23,9 @@ _LEVELS: Final[dict[EventName, int]] = {
 }
 """The levels of all that is not INFO."""
 
-_TYPED: Final = frozenset({"step.failed", "step.raised", "run.failed", "run.interrupted", "run.cut"})
+_TYPED: Final = frozenset(
+    {"step.failed", "step.raised", "run.undoing", "run.failed", "run.interrupted", "run.cut"}
+)
 
 
 def log_events(
@@ -68,6 +70,6 @@ def _words(event: Event, fields: dict[str, Any]) -> str:
     step = "" if event.key is None else f" {event.key!r}"
     again = ""
     if isinstance(event.detail, Retried):
-        again = f" after attempt {event.detail.attempt}, in {event.detail.delay.total_seconds():g} s"
+        again = f" after attempt {event.detail.attempt}, in {event.detail.delay:g} s"
     why = "" if fields["error_type"] is None else f": {fields['error_type']}"
     return f"{step} of {event.workflow!r} run {event.run_id!r}{again}{why}"

@@ -56,9 +56,9 @@ class Tracing:
 
     A leg is a span `awaitpy.run <workflow>`, in the trace of whoever called `run` or `resume`. It links
     to the leg before it, in whichever process that was: the state carries its `traceparent`. A step
-    that really runs is a span `awaitpy.step <key>` within it, and current while its function runs.
-    Replayed steps have none: the leg counts them. Waits are events of the leg. Errors are told by
-    their class; no payload is recorded, neither of a step nor of an exception.
+    that really runs is a span `awaitpy.step <key>` within it for each attempt, and current while its
+    function runs. Replayed steps have none: the leg counts them. Waits are events of the leg. Errors
+    are told by their class; no payload is recorded, neither of a step nor of an exception.
 
     The tracer comes from `tracer_provider`, or from the global one. One observer serves any number of
     runners, and of runs at the same time.
@@ -156,14 +156,11 @@ def _replayed(_: Tracer, leg: _Leg, __: Event) -> None:
 
 
 def _retried(_: Tracer, leg: _Leg, event: Event) -> None:
-    opened, detail = leg.steps.get(str(event.key)), event.detail
+    opened, detail = leg.steps.pop(str(event.key), None), event.detail
     if opened is not None and isinstance(detail, Retried):
-        about: dict[str, Any] = {
-            "awaitpy.attempt": detail.attempt,
-            "awaitpy.delay": detail.delay.total_seconds(),
-            "error.type": error_type(detail.error),
-        }
-        opened.span.add_event(event.name, about)
+        opened.span.set_attribute("awaitpy.attempt", detail.attempt)
+        opened.span.set_attribute("awaitpy.delay", detail.delay)
+        _close(opened, "retried", detail.error)
 
 
 def _noted(_: Tracer, leg: _Leg, event: Event) -> None:

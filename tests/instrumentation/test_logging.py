@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 import attrs
 import pytest
@@ -99,7 +98,7 @@ async def test_a_run_that_fails_is_a_warning_with_the_class_of_its_error(log):
 
 
 def test_a_retry_tells_which_attempt_and_how_long_it_waits(log):
-    again = Retried(2, timedelta(seconds=1.5), ConnectionError(CARD))
+    again = Retried(2, 1.5, ConnectionError(CARD))
     log_events()(Event("step.retried", "run-1", "charge", again, "pays"))
     (record,) = log.records
     assert record.levelno == logging.WARNING

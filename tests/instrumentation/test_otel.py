@@ -7,7 +7,6 @@ import contextvars
 import importlib
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -19,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
-from awaitpy import Err, Event, Ok, Result, ResumeState, Runner, inject_hook, pending_hook, run
+from awaitpy import Err, Event, Ok, Result, ResumeState, Retry, Runner, inject_hook, pending_hook, run
 from awaitpy.events import Retried
 from awaitpy.instrumentation import fan_out, otel
 from awaitpy.instrumentation.otel import Tracing
@@ -307,6 +306,41 @@ async def test_errors_are_told_by_their_class_and_hold_no_payload(process):
     assert not [span for span in process.spans if CARD in span.to_json()]
 
 
+async def test_each_attempt_of_a_step_is_a_span(process):
+    tries = iter([ConnectionError(CARD), ConnectionError(CARD), "there"])
+
+    def flaky() -> str:
+        given = next(tries)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    async def flow(step):
+        return await step.options(retry=Retry(attempts=3, delay=1.5, jitter=0))("a", flaky)
+
+    runner = Runner(on_event=process.tracing, sleep=lambda _: asyncio.sleep(0))
+    assert (await runner.run(flow)).result == Ok("there")
+    attempts = [span for span in process.spans if span.parent is not None]
+    assert [span.attributes["awaitpy.outcome"] for span in attempts] == ["retried", "retried", "completed"]
+    assert [span.attributes.get("awaitpy.attempt") for span in attempts] == [1, 2, None]
+    assert attempts[0].attributes["awaitpy.delay"] == 1.5
+    assert attempts[0].attributes["error.type"] == "ConnectionError"
+    assert not [span for span in process.spans if CARD in span.to_json()]
+
+
+async def test_undoing_is_of_the_leg_that_failed_and_each_undo_is_a_step(process):
+    async def flow(step):
+        await step.options(undo=lambda _: None)("a", lambda: 1)
+        await step("charge", charge, CARD)
+
+    outcome = await process.runner.run(flow)
+    assert outcome.state.status == "failed"
+    name = f"awaitpy.run {flow.__qualname__}"
+    assert [event.name for event in process[name].events] == ["run.undoing"]
+    assert list(process.parents().values()) == [name, name, name, None]
+    assert outcome.state.trace[36:52] == f"{process[name].context.span_id:016x}"
+
+
 async def test_a_cancelled_run_ends_its_spans_as_cut(process):
     async def flow(step):
         await asyncio.gather(step("a", asyncio.Event().wait), step("b", asyncio.Event().wait))
@@ -413,25 +447,13 @@ def event(name, key=None, detail=None, leg=7) -> Event:
     return Event(name, "run-1", key, detail, "flow", leg)
 
 
-def test_a_retry_is_an_event_of_the_span_of_its_step(process):
-    again = Retried(2, timedelta(seconds=1.5), ConnectionError(CARD))
-    names = [("run.started", None), ("step.started", "a"), ("step.retried", "a")]
-    for name, key in names:
-        process.tracing(event(name, key, again if name == "step.retried" else None))
+def test_what_is_told_of_steps_that_are_not_under_way_makes_no_span(process):
+    again = Retried(2, 1.5, ConnectionError(CARD))
+    process.tracing(event("run.started"))
     process.tracing(event("step.retried", "not started", again))
-    process.tracing(event("step.retried", "a", None))
-    process.tracing(event("step.completed", "a"))
     process.tracing(event("step.completed", "journaled, and never started"))
-    process.tracing(event("run.undoing"))
     process.tracing(event("run.completed"))
-    (noted,) = process["awaitpy.step a"].events
-    assert noted.name == "step.retried"
-    assert dict(noted.attributes) == {
-        "awaitpy.attempt": 2,
-        "awaitpy.delay": 1.5,
-        "error.type": "ConnectionError",
-    }
-    assert [e.name for e in process["awaitpy.run flow"].events] == ["run.undoing"]
+    assert process.outcomes() == {"run flow": "completed"}
 
 
 def test_a_step_that_never_told_its_end_ends_with_its_leg(process):

@@ -6,7 +6,19 @@ import asyncio
 
 import pytest
 
-from awaitpy import Err, JournalError, Runner, StepMisuse, UnexpectedError, create_hook, pending_hook
+from awaitpy import (
+    Err,
+    JournalError,
+    Retry,
+    Runner,
+    StepMisuse,
+    UndoFailed,
+    UnexpectedError,
+    create_hook,
+    pending_hook,
+    pending_timer,
+)
+from awaitpy.events import Retried
 
 
 class Told(list):
@@ -217,3 +229,81 @@ async def test_a_leg_of_no_trace_leaves_the_one_before(answered, nothing):
     state = (await runner.run(flow)).state
     assert (await runner.resume(flow, answered(state, h=1))).state.trace == "trace-1"
     assert (await Runner().resume(flow, answered(state, h=1))).state.trace == "trace-1"
+
+
+async def test_each_attempt_of_a_step_has_its_start_and_its_end(told):
+    tries = iter([Err("busy"), ValueError("no"), 1])
+
+    def flaky():
+        given = next(tries)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    async def flow(step):
+        await step.options(retry=Retry(attempts=3, delay=2, on=(ValueError, str)))("a", flaky)
+        await step("sleep", pending_timer, 5)
+
+    await Runner(on_event=told, sleep=lambda _: asyncio.sleep(0)).run(flow)
+    assert told.names == [
+        "run.started",
+        "step.started a",
+        "step.retried a",
+        "step.started a",
+        "step.retried a",
+        "step.started a",
+        "step.completed a",
+        "step.started sleep",
+        "step.waiting sleep",
+        "timer.elapsed sleep",
+        "run.completed",
+    ]
+    first, second = (event.detail for event in told if event.name == "step.retried")
+    assert first == Retried(1, 2, "busy")
+    assert (second.attempt, type(second.error)) == (2, ValueError)
+
+
+async def test_undoing_is_told_in_the_leg_that_failed(told):
+    def breaks(_):
+        raise ValueError
+
+    async def flow(step):
+        await step.options(undo=lambda _: None)("a", lambda: 1)
+        await step.options(undo=breaks)("b", lambda: 2)
+        await step("fails", lambda: Err("bad"))
+
+    outcome = await Runner(on_event=told).run(flow)
+    assert isinstance(outcome.result.error, UndoFailed)
+    names = [event.name for event in told]
+    assert names == [
+        "run.started",
+        *["step.started", "step.completed"] * 2,
+        *["step.started", "step.failed"],
+        "run.undoing",
+        *["step.started", "step.failed"],
+        *["step.started", "step.completed"],
+        "run.failed",
+    ]
+    assert len({event.leg for event in told}) == 1
+    assert told[7].detail == "bad"
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_a_store_that_fails_at_any_entry_leaves_no_start_without_its_end(told, at):
+    left = at
+
+    def store(_):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise OSError("full")
+
+    async def flow(step):
+        careful = step.options(retry=Retry(attempts=2, delay=2, jitter=0), on_unknown="fail")
+        await careful("raises", lambda: 1 // 0)
+
+    await Runner(on_event=told, checkpoint=store, sleep=lambda _: asyncio.sleep(0)).run(flow)
+    starts = told.names.count("step.started raises")
+    ends = told.names.count("step.retried raises") + told.names.count("step.raised raises")
+    assert starts == ends
+    assert told.names[-1] == "run.interrupted"
