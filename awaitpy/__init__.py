@@ -32,6 +32,7 @@ from awaitpy.errors import (
     InvalidPayload,
     JournalError,
     MethodNotAllowed,
+    MigrationGap,
     PayloadMisfit,
     PendingHook,
     RunError,
@@ -54,12 +55,23 @@ from awaitpy.typing import Step
 if TYPE_CHECKING:
     from awaitpy._catching import catching
     from awaitpy._converter import make_converter
+    from awaitpy._dryrun import Check, check
     from awaitpy._http import HookAnswer, answer
+    from awaitpy._migrations import (
+        MigrationFailed,
+        change_argument,
+        change_payload,
+        drop_step,
+        migrate,
+        rename_scope,
+        rename_step,
+    )
     from awaitpy._request import HookRequest, MalformedBody
     from awaitpy.webhooks import SignatureRefused
 
 __all__ = [
     "AwaitpyError",
+    "Check",
     "DuplicateStepKey",
     "Entry",
     "Err",
@@ -76,6 +88,8 @@ __all__ = [
     "JournalError",
     "MalformedBody",
     "MethodNotAllowed",
+    "MigrationFailed",
+    "MigrationGap",
     "Ok",
     "Outcome",
     "PayloadMisfit",
@@ -103,7 +117,11 @@ __all__ = [
     "answer",
     "append_entries",
     "catching",
+    "change_argument",
+    "change_payload",
+    "check",
     "create_hook",
+    "drop_step",
     "first_of",
     "forget",
     "get_pending_hooks",
@@ -113,8 +131,11 @@ __all__ = [
     "is_ok",
     "is_pending_hook",
     "make_converter",
+    "migrate",
     "next_wakeup",
     "pending_hook",
+    "rename_scope",
+    "rename_step",
     "resume",
     "rewind",
     "run",
@@ -124,13 +145,22 @@ __all__ = [
 
 # What most programs never need and would make every start slower: imported when first asked for.
 _LATER = {
+    "Check": "awaitpy._dryrun",
     "HookAnswer": "awaitpy._http",
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
+    "MigrationFailed": "awaitpy._migrations",
     "SignatureRefused": "awaitpy.webhooks",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",
+    "change_argument": "awaitpy._migrations",
+    "change_payload": "awaitpy._migrations",
+    "check": "awaitpy._dryrun",
+    "drop_step": "awaitpy._migrations",
     "make_converter": "awaitpy._converter",
+    "migrate": "awaitpy._migrations",
+    "rename_scope": "awaitpy._migrations",
+    "rename_step": "awaitpy._migrations",
 }
 
 

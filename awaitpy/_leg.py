@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True):
     checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None
     on_event: Callable[[Event], None] | None = None
     retired: frozenset[str] = frozenset()
+    blind: set[str] | None = None
+    """Not None in a dry run: the keys of steps behind which it can't see, though the code may be right."""
 
 
 def leaves(error: Any) -> bool:

@@ -36,6 +36,8 @@ async def run_new(
     held = session.waiting.pop(key, None)
     if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
         return Err(known)
+    if session.settings.blind is not None:
+        return await _waiting.rehearsed(session, key, fn, args, kwargs)
     session.journal.tell("step.started", key)
     failure: BaseException | None = None
     given: Any = None
@@ -125,5 +127,11 @@ async def replayed(
         return Err(_waiting.timed_out(entry))
     if entry.kind == HOOK:
         return _hooks.restored(entry.payload)
+    if (
+        session.settings.blind is not None
+        and not _waiting.tells(fn)
+        and not _waiting.typed(entry, fn, returns)
+    ):
+        await _waiting.blinded(session, entry.key)
     pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
     return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)

@@ -275,7 +275,8 @@ class Session:
 
     def _suspended(self) -> Exit:
         waits = {pending.hook_id: pending for pending in self.parked.values()}
-        first = next(hook_id for hook_id in self.journal.hooks if hook_id in waits)
+        # A dry run is also parked where a step would run, which no hook is for.
+        first = next((h for h in self.journal.hooks if h in waits), next(iter(waits)))
         return Exit("suspended", waits[first], settled=True)
 
     def _has_tasks(self) -> bool:

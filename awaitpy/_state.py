@@ -34,7 +34,8 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
 
     Immutable. Each verb gives a new state that shares all it can with the old one, which still
     works. `revision` grows with each change: store a state by comparing it (see the guide on
-    stores). The mappings are shared between states and never written after they came here.
+    stores). The mappings are shared between states and never written after they came here. `begun`
+    is the version under which a migrated run began; None while that is `version`.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     closed: dict[str, Closed] = {}
     forgotten: tuple[str, ...] = ()
     end: End | None = None
+    begun: int | None = None
 
     @property
     def steps(self) -> Mapping[str, Entry]:
@@ -77,6 +79,7 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
                 closed=self.closed,
                 forgotten=self.forgotten,
                 end=self.end,
+                begun=self.begun,
             )
         )
 
@@ -147,6 +150,7 @@ def _from_wire(wire: Wire) -> ResumeState:
         closed=wire.closed,
         forgotten=wire.forgotten,
         end=wire.end,
+        begun=wire.begun,
     )
 
 

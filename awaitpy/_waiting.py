@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import msgspec
@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
     from awaitpy._wire import Delivery, Entry, OpenHook
 
-__all__ = ["Refusal", "as_annotated", "asked_again", "decoded", "known", "timed_out", "wait"]
+__all__ = [
+    "Refusal",
+    "as_annotated",
+    "asked_again",
+    "blinded",
+    "decoded",
+    "known",
+    "rehearsed",
+    "tells",
+    "timed_out",
+    "typed",
+    "wait",
+]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -100,6 +112,8 @@ async def _taken(
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     terms = _chosen(pending, hook.hook_id).wait
     if terms is not None and terms.accept is not None:
+        if session.settings.blind is not None:
+            await blinded(session, key, hook.hook_id)
         await _judge(session, key, terms.accept, hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
     session.journal.tell("hook.answered", key, hook.hook_id)
@@ -151,9 +165,9 @@ async def asked_again(
     entry: Entry, returns: Returns, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> PendingHook:
     """Give the terms of a wait that was answered. Raises `Misfit` if the step waits for none."""
-    typed = _typed(str(entry.hook_id), fn, returns)
-    if typed is not None:
-        return typed
+    known_ = typed(entry, fn, returns)
+    if known_ is not None:
+        return known_
     given = fn(*args, **kwargs)
     given = await given if inspect.isawaitable(given) else given
     if not _waits.is_wait(given):
@@ -162,19 +176,50 @@ async def asked_again(
     return pending
 
 
+def typed(entry: Entry, fn: Any, returns: Returns) -> PendingHook | None:
+    """Give the terms of a wait that was answered, if the annotation of its function tells them."""
+    return _typed(str(entry.hook_id), fn, returns)
+
+
 def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook:
     """Give the wait with the type that the function's annotation names, as replays will read it."""
     if fn is _hooks.pending_hook:
         return pending
-    typed = _typed(pending.hook_id, fn, returns)
-    if typed is None or typed.wait is None or pending.wait is None:
+    named = _typed(pending.hook_id, fn, returns)
+    if named is None or named.wait is None or pending.wait is None:
         return pending
-    return attrs.evolve(pending, wait=msgspec.structs.replace(pending.wait, payload=typed.wait.payload))
+    return attrs.evolve(pending, wait=msgspec.structs.replace(pending.wait, payload=named.wait.payload))
 
 
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
     tp = returns.values.type
-    asks = fn is _hooks.pending_hook or fn is _hooks.first_of
-    if asks or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
+    if tells(fn) or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
         return None
     return PendingHook(hook_id, wait=Wait(payload=tp))
+
+
+# --- dry runs -----------------------------------------------------------------------------------
+
+
+def tells(fn: Any) -> bool:
+    """Whether a step's function only tells the terms of a wait, and has no effect."""
+    return fn is _hooks.pending_hook or fn is _hooks.first_of
+
+
+async def rehearsed(
+    session: Session, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Give the wait that a new step is for; stay at any other step, which would run."""
+    if not tells(fn):
+        await session.park(PendingHook("", key))
+    try:
+        return fn(*args, **kwargs)
+    except Exception as cause:  # noqa: BLE001  as where it runs: what is raised ends the run
+        await session.stop(UnexpectedError(key, cause))
+
+
+async def blinded(session: Session, key: str, hook_id: str = "") -> NoReturn:
+    """Stay at a step of which only a function of the workflow's could say how it goes on."""
+    if session.settings.blind is not None:
+        session.settings.blind.add(key)
+    await session.park(PendingHook(hook_id, key))

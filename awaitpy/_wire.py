@@ -123,6 +123,7 @@ class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     closed: dict[str, Closed] = {}
     forgotten: tuple[str, ...] = ()
     end: End | None = None
+    begun: int | None = None
 
 
 class _Header(msgspec.Struct):
