@@ -163,7 +163,7 @@ class _Rehearsal(Runner):
         if isinstance(problem, WorkflowDrift) and problem.asked is not None:
             parked.append(problem.asked)
         if isinstance(error, PendingHook) and unasked and not self._blind.intersection(parked):
-            problem = drifted(parked[0], unasked)
+            problem = self._drift(unasked)
         recorded = state.end is not None and problem is None
         return Check(
             run_id=state.run_id,
@@ -175,6 +175,12 @@ class _Rehearsal(Runner):
             waits=tuple(key for key, hook_id in self._parked.items() if hook_id),
             unasked=() if recorded else tuple(key for key in unasked if key not in bad),
         )
+
+    def _drift(self, unasked: tuple[str, ...]) -> WorkflowDrift:
+        """Blame the new step whose name is near to a missing one; else the first, or the first wait."""
+        new = [key for key, hook_id in self._parked.items() if not hook_id]
+        found = [drifted(key, unasked) for key in new or self._parked]
+        return next((drift for drift in found if drift.nearest is not None), found[0])
 
     def _unasked(self, state: ResumeState) -> tuple[str, ...]:
         passed = {*self._replayed, *self._settings.retired}
