@@ -127,11 +127,7 @@ async def replayed(
         return Err(_waiting.timed_out(entry))
     if entry.kind == HOOK:
         return _hooks.restored(entry.payload)
-    if (
-        session.settings.blind is not None
-        and not _waiting.tells(fn)
-        and not _waiting.typed(entry, fn, returns)
-    ):
-        await _waiting.blinded(session, entry.key)
+    if (blind := session.settings.blind) is not None and not _waiting.told(entry, fn, returns):
+        await _waiting.blinded(session, blind, entry.key)
     pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
     return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)

@@ -180,8 +180,8 @@ class BoundStep:
         if session.read_only:
             await session.stop(UnexpectedError(key, _finished(key)))
         if replay.may_run(key, self._policy.since):
-            if session.settings.blind is not None:
-                session.settings.blind.add(key)
+            if (blind := session.settings.blind) is not None:
+                blind.add(key)
             return
         if not replay.due_in(prefix):
             return

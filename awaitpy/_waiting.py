@@ -32,9 +32,8 @@ __all__ = [
     "decoded",
     "known",
     "rehearsed",
-    "tells",
     "timed_out",
-    "typed",
+    "told",
     "wait",
 ]
 
@@ -112,8 +111,8 @@ async def _taken(
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     terms = _chosen(pending, hook.hook_id).wait
     if terms is not None and terms.accept is not None:
-        if session.settings.blind is not None:
-            await blinded(session, key, hook.hook_id)
+        if (blind := session.settings.blind) is not None:
+            await blinded(session, blind, key, hook.hook_id)
         await _judge(session, key, terms.accept, hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
     session.journal.tell("hook.answered", key, hook.hook_id)
@@ -165,9 +164,9 @@ async def asked_again(
     entry: Entry, returns: Returns, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> PendingHook:
     """Give the terms of a wait that was answered. Raises `Misfit` if the step waits for none."""
-    known_ = typed(entry, fn, returns)
-    if known_ is not None:
-        return known_
+    typed = _typed(str(entry.hook_id), fn, returns)
+    if typed is not None:
+        return typed
     given = fn(*args, **kwargs)
     given = await given if inspect.isawaitable(given) else given
     if not _waits.is_wait(given):
@@ -176,19 +175,14 @@ async def asked_again(
     return pending
 
 
-def typed(entry: Entry, fn: Any, returns: Returns) -> PendingHook | None:
-    """Give the terms of a wait that was answered, if the annotation of its function tells them."""
-    return _typed(str(entry.hook_id), fn, returns)
-
-
 def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook:
     """Give the wait with the type that the function's annotation names, as replays will read it."""
     if fn is _hooks.pending_hook:
         return pending
-    named = _typed(pending.hook_id, fn, returns)
-    if named is None or named.wait is None or pending.wait is None:
+    typed = _typed(pending.hook_id, fn, returns)
+    if typed is None or typed.wait is None or pending.wait is None:
         return pending
-    return attrs.evolve(pending, wait=msgspec.structs.replace(pending.wait, payload=named.wait.payload))
+    return attrs.evolve(pending, wait=msgspec.structs.replace(pending.wait, payload=typed.wait.payload))
 
 
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
@@ -206,6 +200,11 @@ def tells(fn: Any) -> bool:
     return fn is _hooks.pending_hook or fn is _hooks.first_of
 
 
+def told(entry: Entry, fn: Any, returns: Returns) -> bool:
+    """Whether the terms of a wait that was answered are known without calling a function of a user."""
+    return tells(fn) or _typed(str(entry.hook_id), fn, returns) is not None
+
+
 async def rehearsed(
     session: Session, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -218,8 +217,7 @@ async def rehearsed(
         await session.stop(UnexpectedError(key, cause))
 
 
-async def blinded(session: Session, key: str, hook_id: str = "") -> NoReturn:
+async def blinded(session: Session, blind: set[str], key: str, hook_id: str = "") -> NoReturn:
     """Stay at a step of which only a function of the workflow's could say how it goes on."""
-    if session.settings.blind is not None:
-        session.settings.blind.add(key)
+    blind.add(key)
     await session.park(PendingHook(hook_id, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -138,7 +139,7 @@ async def test_a_scope_is_renamed_with_all_that_is_under_it(calls, again):
     assert state.pending[0].step_key == "delivery/wait"
     with pytest.raises(DuplicateStepKey, match="renamed to 'delivery/a'"):
         rename_scope(rename_step(state, "shipping", "x/a"), "x", "delivery")
-    assert list(rename_scope(state, "delivery", "delivery/sub").steps)[0] == "delivery/sub/a"
+    assert next(iter(rename_scope(state, "delivery", "delivery/sub").steps)) == "delivery/sub/a"
     with pytest.raises(UnknownStep):
         rename_scope(state, "ship", "y")
     assert rename_scope(state, "ship", "y", missing_ok=True) is state
@@ -227,7 +228,8 @@ async def read(tp: Any, state: ResumeState) -> Any:
         (Cash | Card, Cash(3), lambda d: {"total": d["total"] + 1}, {}, Cash | Card, Cash(4)),
         (Cash | Card, Cash(3), lambda d: Card(str(d["total"])), {"returns": Cash | Card}, Cash | Card,
          Card("3")),
-        (Cash | Card, Cash(3), lambda c: Card(str(c.total)), {"takes": Cash | Card}, Cash | Card, Card("3")),
+        (Cash | Card, Cash(3), lambda c: Card(str(c.total)), {"takes": Cash | Card}, Cash | Card,
+         Card("3")),
         (Cash | Card, Card("3"), lambda d: d["number"], {"returns": str}, str, "3"),
         (set[int], {1, 2}, sorted, {"returns": list[int]}, list[int], [1, 2]),
         (datetime, NOON, lambda at: at, {}, datetime, NOON),
@@ -291,8 +293,7 @@ async def test_the_error_of_a_failed_step_is_changed_as_the_error_it_is(how):
 
 async def test_a_delivery_that_was_not_taken_yet_is_changed_too(calls):
     async def flow(step):
-        await step("before", pending_hook, "other")
-        return "other"
+        await asyncio.gather(*(step(f"wait-{n}", pending_hook, n) for n in ("third", "other")))
 
     async def waiting(step):
         return await step("wait", first_of, pending_hook("h1", Cash), pending_hook("h2", Cash))
@@ -305,7 +306,8 @@ async def test_a_delivery_that_was_not_taken_yet_is_changed_too(calls):
     back = change_payload(named, "wait", lambda cash: cash.total, takes=Cash, returns=int)
     assert bytes(back.hooks["h2"].deliveries[0].value) == b"\x03"
     parked = (await run(flow)).state
-    assert change_payload(parked, "before", str).pending == parked.pending
+    assert change_payload(parked, "wait-other", str).pending == parked.pending
+    assert get_pending_hooks(parked) == ["third", "other"]
 
 
 def cyclic(_: Any) -> list[Any]:
@@ -347,7 +349,7 @@ async def test_what_the_journal_can_not_restore_is_refused_with_its_place(parked
 
 
 async def test_a_delivery_can_not_be_of_a_type_that_only_a_converter_carries(parked):
-    with pytest.raises(JournalError, match="a set needs a converter|needs a converter"):
+    with pytest.raises(JournalError, match="a list needs a converter"):
         change_payload(parked, "wait-1", lambda _: [Cash(1)], returns=list[Cash | Card])
 
 
@@ -507,14 +509,11 @@ async def test_a_gap_is_refused(parked, calls, again):
     with pytest.raises(MigrationFailed) as caught:
         migrate(three, parked)
     assert caught.value.error == outcome.result.error
-    assert (
-        str(caught.value)
-        == str(outcome.result.error)
-        == (
-            "The state of 'flow' has version 1, this code is version 3, and no migration leads from version 1 "
-            "to 2. Register it with @workflow(migrations={1: ...}); for a version that changed no step of "
-            "older runs, lambda state: state. Nothing was run or changed."
-        )
+    assert str(caught.value) == str(outcome.result.error)
+    assert str(caught.value) == (
+        "The state of 'flow' has version 1, this code is version 3, and no migration leads from version 1 "
+        "to 2. Register it with @workflow(migrations={1: ...}); for a version that changed no step of "
+        "older runs, lambda state: state. Nothing was run or changed."
     )
 
 
