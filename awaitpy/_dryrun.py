@@ -101,15 +101,16 @@ async def check(
     """Say whether a state would resume under this workflow, by a dry run.
 
     The body of the workflow runs over what is journaled, and so do migrations. No function of a step
-    is called, but `pending_hook` and `first_of`, which only tell the terms of a wait. Nothing is given
-    to `checkpoint` and `on_event`, and the state stays as it is. Each parallel branch goes as far as
-    the journal does; where only a function could tell how it goes on (a wait that has to be asked
-    again or is judged by `accept`, a step that was forgotten or has `since=`), the dry run stays.
+    is called, but `pending_hook` and `first_of`, which only tell the terms of a wait; decoders of
+    payloads are called as in each replay. Nothing is given to `checkpoint` and `on_event`, and the
+    state stays as it is. Each parallel branch goes as far as the journal does; where only a function
+    could tell how it goes on (a wait that has to be asked again or is judged by `accept`, a step that
+    was forgotten or has `since=`), the dry run stays.
 
-    It is stricter than `resume` in parallel branches: a journaled step that no branch has asked for
-    when all have come to a new step or a wait is `WorkflowDrift` here, and there at the end of the run
-    at the latest. `runner` is the one that would resume: its version, `retired`, clock and converter
-    count.
+    It is stricter than `resume` in parallel branches and in scopes: a journaled step that nothing has
+    asked for when each branch has come to a new step or a wait is `WorkflowDrift` here, and there at
+    the end of the run at the latest. `runner` is the one that would resume: its version, `retired`,
+    clock and converter count.
     """
     rehearsal = _Rehearsal(runner or Runner())
     try:

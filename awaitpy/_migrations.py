@@ -96,7 +96,8 @@ def change_payload(
     `fn` gets plain data (dicts, lists, strings: what the journal has), or a value of the type `takes`.
     It gives plain data, or a value of the type `returns`, which the code names for that step from now
     on (by default `takes`). Of a step that failed it is the error; of a wait the payload, also that of
-    deliveries that were not taken yet. `converter` is that of the `Runner`.
+    deliveries that were not taken yet; a sender that repeats a changed one needs a delivery id to be
+    known again. `converter` is that of the `Runner`.
 
     Raises `UnknownStep` (unless `missing_ok`), `JournalError` for a value that the journal can't
     restore exactly, and `StateError` if the journaled one is no `takes`.
@@ -364,7 +365,8 @@ def _migrated(flow: Described, state: ResumeState, from_version: int) -> ResumeS
         given: Any = flow.migrations[from_version](state)
     except Exception as cause:
         raise MigrationFailed(
-            f"{which} raised {type(cause).__name__}: {cause}. Nothing was run, and the state is as it was."
+            f"{which} raised {type(cause).__name__}: {str(cause).rstrip('.')}. Nothing was run, and the "
+            "state is as it was."
         ) from cause
     if not isinstance(given, ResumeState) or given.run_id != state.run_id:
         what = "the state of another run" if isinstance(given, ResumeState) else type(given).__name__

@@ -387,6 +387,21 @@ async def test_a_step_inserted_into_a_branch_is_told_before_it_runs(calls):
     assert set(found.next) == {"new", "wait0"}
 
 
+async def test_a_scope_inserted_before_journaled_steps_is_told_though_a_resume_lets_it_pass(parked, calls):
+    flow = coded(calls, "create-order", "fulfil", "wait")
+
+    @workflow(name="shop")
+    async def inserted(step):
+        await step.scope("audit")("note", calls, "note")
+        await flow(step)
+
+    found = await check(inserted, parked)
+    assert found.problem == WorkflowDrift("audit/note", "create-order", ("create-order", "fulfil"), None)
+    assert calls == []
+    assert isinstance((await resume(inserted, parked)).result.error, PendingHook)
+    assert calls == ["note"]
+
+
 async def test_a_timeout_that_the_workflow_takes_is_gone_past():
     async def flow(step):
         late = await step.attempt("wait", pending_hook, "h", timeout=60)

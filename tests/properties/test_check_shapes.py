@@ -197,3 +197,56 @@ async def _rename(keys: list[str], chance: random.Random) -> None:
     done = await resume(today, inject_hook(migrated, "w", 1))
     assert done.result.unwrap() == [None] * len(keys) + [1]
     assert script.ran == []
+
+
+class Renamed:
+    """A step that asks for each key under another name."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def __call__(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        return self.step(f"{key}~", *args, **kwargs)
+
+    def attempt(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        return self.step.attempt(f"{key}~", *args, **kwargs)
+
+    def scope(self, name: str) -> Renamed:
+        return Renamed(self.step.scope(name))
+
+
+def rename_all(state: ResumeState) -> ResumeState:
+    waits = [record.step_key for record in state.pending]
+    for key in dict.fromkeys([*state.steps, *waits]):
+        state = rename_step(state, key, f"{key}~")
+    return state
+
+
+async def finish(shape: Any, state: ResumeState) -> Any:
+    """Go on from a state to the end of the run, with each hook answered by its name."""
+    while True:
+        outcome = await resume(shape, state)
+        if not isinstance(outcome.result, Err) or not isinstance(outcome.result.error, PendingHook):
+            return outcome
+        hook_id = get_pending_hooks(outcome.state)[0]
+        state = inject_hook(outcome.state, hook_id, "an answer")
+
+
+async def test_a_run_whose_keys_are_all_renamed_ends_as_it_would_have_from_any_state(shape, ran):
+    @workflow(name=shape.__qualname__, version=2, migrations={1: rename_all})
+    async def renamed(step: Any) -> Any:
+        return await shape(Renamed(step))
+
+    for state in await states_of(shape):
+        if state.end is not None:
+            continue
+        ran.clear()
+        wanted = await finish(shape, state)
+        effects = sorted(ran)
+        ran.clear()
+        before = state.to_bytes()
+        outcome = await finish(renamed, state)
+        assert (outcome.result, sorted(ran)) == (wanted.result, effects)
+        assert set(outcome.state.steps) == {f"{key}~" for key in wanted.state.steps}
+        assert len(outcome.state.closed) == len(wanted.state.closed)
+        assert state.to_bytes() == before
