@@ -16,8 +16,26 @@ from awaitpy._hooks import (
     next_wakeup,
     pending_hook,
 )
+from awaitpy._policy import Retry
+from awaitpy._policy_errors import (
+    Cancelled,
+    NotUndone,
+    PendingTimer,
+    StepInterrupted,
+    StepTimeout,
+    UndoFailed,
+)
 from awaitpy._runner import Outcome, Runner, resume, run
-from awaitpy._state import PendingRecord, ResumeState, append_entries, forget, rewind
+from awaitpy._state import (
+    PendingRecord,
+    ResumeState,
+    TimerRecord,
+    append_entries,
+    cancel,
+    forget,
+    rewind,
+)
+from awaitpy._timers import pending_timer
 from awaitpy._waiting import Refusal
 from awaitpy._wire import Entry
 from awaitpy._workflow import workflow
@@ -55,6 +73,7 @@ from awaitpy.typing import Step
 if TYPE_CHECKING:
     from awaitpy._catching import catching
     from awaitpy._converter import make_converter
+    from awaitpy._current import CurrentStep, current_step
     from awaitpy._dryrun import Check, check
     from awaitpy._http import HookAnswer, answer
     from awaitpy._migrations import (
@@ -71,7 +90,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AwaitpyError",
+    "Cancelled",
     "Check",
+    "CurrentStep",
     "DuplicateStepKey",
     "Entry",
     "Err",
@@ -90,22 +111,29 @@ __all__ = [
     "MethodNotAllowed",
     "MigrationFailed",
     "MigrationGap",
+    "NotUndone",
     "Ok",
     "Outcome",
     "PayloadMisfit",
     "PendingHook",
     "PendingRecord",
+    "PendingTimer",
     "Refusal",
     "Result",
     "ResumeState",
+    "Retry",
     "RunError",
     "RunFinished",
     "Runner",
     "SignatureRefused",
     "StateError",
     "Step",
+    "StepInterrupted",
     "StepMisuse",
+    "StepTimeout",
     "SuspensionSwallowed",
+    "TimerRecord",
+    "UndoFailed",
     "UnexpectedError",
     "UnknownHook",
     "UnknownStep",
@@ -116,11 +144,13 @@ __all__ = [
     "WorkflowMismatch",
     "answer",
     "append_entries",
+    "cancel",
     "catching",
     "change_argument",
     "change_payload",
     "check",
     "create_hook",
+    "current_step",
     "drop_step",
     "first_of",
     "forget",
@@ -134,6 +164,7 @@ __all__ = [
     "migrate",
     "next_wakeup",
     "pending_hook",
+    "pending_timer",
     "rename_scope",
     "rename_step",
     "resume",
@@ -151,12 +182,14 @@ _LATER = {
     "MalformedBody": "awaitpy._request",
     "MigrationFailed": "awaitpy._migrations",
     "SignatureRefused": "awaitpy.webhooks",
+    "CurrentStep": "awaitpy._current",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",
     "change_argument": "awaitpy._migrations",
     "change_payload": "awaitpy._migrations",
     "check": "awaitpy._dryrun",
     "drop_step": "awaitpy._migrations",
+    "current_step": "awaitpy._current",
     "make_converter": "awaitpy._converter",
     "migrate": "awaitpy._migrations",
     "rename_scope": "awaitpy._migrations",

@@ -8,9 +8,10 @@ import msgspec
 
 from awaitpy import _migrations
 from awaitpy import _workflow as workflows
+from awaitpy._policy_errors import PendingTimer
 from awaitpy._replay import drifted
 from awaitpy._runner import Runner
-from awaitpy._wire import CUT
+from awaitpy._wire import CUT, UNDOING
 from awaitpy.errors import (
     MigrationGap,
     PayloadMisfit,
@@ -38,7 +39,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     - `problem`: the error with which `resume` would end the run; None if it would resume.
     - `replayed`: keys of the journaled steps that the code asks for, in its order.
-    - `answered`: keys of the waits that have their delivery, or their timeout, and would go on.
+    - `answered`: keys of the waits and sleeps that are over, and would go on.
     - `next`: keys of the steps that would run next, and of the waits at which the run would stay.
     - `waits`: those of `next` that are waits.
     - `unasked`: keys of the journaled steps that the code has not asked for when it came to `next`.
@@ -65,7 +66,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     def _difference(self) -> list[str]:
         lines = [f"  {key}" for key in self.replayed]
-        lines += [f"  {key} (answered, would go on)" for key in self.answered]
+        lines += [f"  {key} (over, would go on)" for key in self.answered]
         if isinstance(self.problem, UnreadableEntry):
             lines.append(f"! {self.problem.key} (journaled, can't be read)")
         missed = "journaled, not asked" if self.problem is not None else "journaled, comes later"
@@ -101,11 +102,12 @@ async def check(
     """Say whether a state would resume under this workflow, by a dry run.
 
     The body of the workflow runs over what is journaled, and so do migrations. No function of a step
-    is called, but `pending_hook` and `first_of`, which only tell the terms of a wait; decoders of
-    payloads are called as in each replay. Nothing is given to `checkpoint` and `on_event`, and the
-    state stays as it is. Each parallel branch goes as far as the journal does; where only a function
-    could tell how it goes on (a wait that has to be asked again or is judged by `accept`, a step that
-    was forgotten or has `since=`), the dry run stays.
+    is called, be it to run, to try again or to undo; only `pending_hook`, `first_of` and
+    `pending_timer` are, which tell the terms of a wait, and decoders of payloads, as in each replay.
+    Nothing is given to `checkpoint` and `on_event`, and the state stays as it is. Each parallel branch
+    goes as far as the journal does; where only a function could tell how it goes on (a wait that has
+    to be asked again or is judged by `accept`, a step that was forgotten or has `since=`), the dry run
+    stays.
 
     It is stricter than `resume` in parallel branches and in scopes: a journaled step that nothing has
     asked for when each branch has come to a new step or a wait is `WorkflowDrift` here, and there at
@@ -130,6 +132,7 @@ class _Rehearsal(Runner):
             runner._settings,  # noqa: SLF001  the same
             checkpoint=None,
             on_event=self._note,
+            hold=0.0,  # it sleeps for nothing
             blind=self._blind,
         )
         self._replayed: list[str] = []
@@ -140,10 +143,12 @@ class _Rehearsal(Runner):
         key = event.key or ""
         if event.name == "step.replayed":
             self._replayed.append(key)
-        elif event.name in {"hook.answered", "hook.expired"}:
+        elif event.name in {"hook.answered", "hook.expired", "step.completed"}:
             self._answered.append(key)
         elif event.name == "hook.waiting":
             self._parked[key] = event.detail
+        elif event.name == "timer.waiting":
+            self._parked[key] = "a time"
 
     def today(self, workflow: Any, state: ResumeState) -> ResumeState:
         """Give the state as `resume` would take it. Raises `MigrationFailed`."""
@@ -163,7 +168,7 @@ class _Rehearsal(Runner):
         parked = list(self._parked)
         if isinstance(problem, WorkflowDrift) and problem.asked is not None:
             parked.append(problem.asked)
-        if isinstance(error, PendingHook) and unasked and not self._blind.intersection(parked):
+        if self._left_behind(error, unasked):
             problem = self._drift(unasked)
         recorded = state.end is not None and problem is None
         return Check(
@@ -177,6 +182,12 @@ class _Rehearsal(Runner):
             unasked=() if recorded else tuple(key for key in unasked if key not in bad),
         )
 
+    def _left_behind(self, error: Any, unasked: tuple[str, ...]) -> bool:
+        """Whether the branches are parked, and journaled steps can't come any more behind that."""
+        ends = any(key.startswith(UNDOING) for key in self._parked)  # the workflow has failed already
+        parked = isinstance(error, (PendingHook, PendingTimer)) and not ends
+        return parked and bool(unasked) and not self._blind.intersection(self._parked)
+
     def _drift(self, unasked: tuple[str, ...]) -> WorkflowDrift:
         """Blame the new step whose name is near to a missing one; else the first, or the first wait."""
         new = [key for key, hook_id in self._parked.items() if not hook_id]
@@ -185,4 +196,8 @@ class _Rehearsal(Runner):
 
     def _unasked(self, state: ResumeState) -> tuple[str, ...]:
         passed = {*self._replayed, *self._settings.retired}
-        return tuple(key for key, e in state.entries.items() if e.kind != CUT and key not in passed)
+        return tuple(
+            key
+            for key, entry in state.entries.items()
+            if entry.kind != CUT and key not in passed and not key.startswith(UNDOING)
+        )

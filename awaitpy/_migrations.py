@@ -7,22 +7,20 @@ registers it under the version that it takes to the next one.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from awaitpy import _fidelity, _wire
-from awaitpy import _payload as payloads
+from awaitpy import _wire
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import MISSING
-from awaitpy._incoming import decode_payload
-from awaitpy._payload import Misfit
+from awaitpy._change import Change, of_entry, of_hook
 from awaitpy._state import ResumeState, changed
-from awaitpy._wire import ANSWER, ERROR, HOOK, NATIVE, PLAIN, TAGGED, VALUE, Entry, Form, OpenHook, Payload
+from awaitpy._tables import Race
+from awaitpy._wire import HOOK, RACE, UNDO, UNDOING, Entry, OpenHook, Payload
 from awaitpy.errors import (
     AwaitpyError,
     DuplicateStepKey,
-    JournalError,
     MigrationGap,
     StateError,
     StepMisuse,
@@ -40,11 +38,7 @@ if TYPE_CHECKING:
     from awaitpy._workflow import Described
     from awaitpy.errors import RunError
 
-T = TypeVar("T")
-
 _replace: Final = msgspec.structs.replace
-_decode_any: Final = msgspec.msgpack.Decoder().decode
-_decode_tagged: Final = msgspec.msgpack.Decoder(tuple[str, Form, msgspec.Raw]).decode
 _MANY: Final = 10
 
 
@@ -102,12 +96,12 @@ def change_payload(
     Raises `UnknownStep` (unless `missing_ok`), `JournalError` for a value that the journal can't
     restore exactly, and `StateError` if the journaled one is no `takes`.
     """
-    change = _Change(f"step {key!r}", fn, takes, returns, converter)
+    change = Change(f"step {key!r}", fn, takes, returns, converter)
     entry = state.entries.get(key)
     if entry is not None:
-        changes: dict[str, Any] = {"entries": {**state.entries, key: _changed_entry(entry, change)}}
-    elif key in _keys(state):
-        changes = {"hooks": {h: _changed_hook(hook, key, change) for h, hook in state.hooks.items()}}
+        changes: dict[str, Any] = {"entries": {**state.entries, key: of_entry(entry, change)}}
+    elif any(hook.step_key == key for hook in state.hooks.values()):
+        changes = {"hooks": {h: of_hook(hook, key, change) for h, hook in state.hooks.items()}}
     else:
         return _missing(state, key, missing_ok)
     return changed(state, **changes)
@@ -131,7 +125,7 @@ def change_argument(
     held: Any = dict(enumerate(state.args)) if isinstance(which, int) else dict(state.kwargs)
     if which not in held:
         raise StateError(f"Run {state.run_id!r} was started without an argument {which!r}.")
-    change = _Change(f"argument {which!r}", fn, takes, returns, converter)
+    change = Change(f"argument {which!r}", fn, takes, returns, converter)
     form, raw = change.value(held[which].form, held[which].value)
     held[which] = Payload(raw, form)
     field = {"args": tuple(held.values())} if isinstance(which, int) else {"kwargs": held}
@@ -142,7 +136,8 @@ def drop_step(state: ResumeState, key: str, *, missing_ok: bool = False) -> Resu
     """Give a state without the step `key`, which the code no longer has.
 
     Unlike after `forget` it is gone for good: a hook that it answered stays closed, and a hook that it
-    created and nobody waits for is unknown from then on. A wait that is open is no longer waited for.
+    created and nobody waits for is unknown from then on. A wait that is open is no longer waited for, and
+    what is under way (a sleep, a retry) is over.
     Raises `UnknownStep`, unless `missing_ok`.
     """
     if key not in _keys(state):
@@ -157,16 +152,17 @@ def drop_step(state: ResumeState, key: str, *, missing_ok: bool = False) -> Resu
         if created is not None and created.step_key is None:
             del hooks[created.hook_id]
     forgotten = tuple(k for k in state.forgotten if k != key)
-    return changed(state, entries=entries, hooks=hooks, forgotten=forgotten)
+    underway = {k: note for k, note in state.underway.items() if k != key}
+    return changed(state, entries=entries, hooks=hooks, forgotten=forgotten, underway=underway)
 
 
 # --- keys ---------------------------------------------------------------------------------------
 
 
 def _keys(state: ResumeState) -> dict[str, None]:
-    """Give the keys of all steps that the run has come to: journaled, waited at, or forgotten."""
+    """Give the keys of all steps that the run has come to: journaled, waiting, under way, forgotten."""
     waits = (hook.step_key for hook in state.hooks.values() if hook.step_key is not None)
-    return dict.fromkeys((*state.entries, *waits, *state.forgotten))
+    return dict.fromkeys((*state.entries, *waits, *state.underway, *state.forgotten))
 
 
 def _missing(state: ResumeState, key: str, missing_ok: bool) -> ResumeState:
@@ -190,14 +186,37 @@ def _renamed(state: ResumeState, names: dict[str, str]) -> ResumeState:
     """Give the state with other keys: in the journal, at the open waits, and where hooks were closed."""
     for new in names.values():
         _refuse_no_key(new)
-    entries = [_replace(e, key=names[k]) if k in names else e for k, e in state.entries.items()]
+    names = {**names, **{UNDOING + old: UNDOING + new for old, new in names.items()}}
+    entries = [_named(entry, names) for entry in state.entries.values()]
+    notes = [_replace(note, key=names.get(note.key, note.key)) for note in state.underway.values()]
     return changed(
         state,
         entries={entry.key: entry for entry in entries},
+        underway={note.key: note for note in notes},
+        undoing=tuple(names.get(key, key) for key in state.undoing),
         hooks={h: _at(hook, names) for h, hook in state.hooks.items()},
         closed={h: (why, names.get(key, key)) for h, (why, key) in state.closed.items()},
         forgotten=tuple(names.get(key, key) for key in state.forgotten),
     )
+
+
+def _named(entry: Entry, names: dict[str, str]) -> Entry:
+    """Give the entry with its other key, and with those that it names: of a race, of what is undone."""
+    if entry.kind in {RACE, UNDO}:
+        try:
+            entry = _replace(entry, payload=_naming(entry, names))
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise StateError(f"The entry {entry.key!r} is damaged: {error}.") from None
+    return _replace(entry, key=names[entry.key]) if entry.key in names else entry
+
+
+def _naming(entry: Entry, names: dict[str, str]) -> msgspec.Raw:
+    if entry.kind == UNDO:
+        undone = msgspec.msgpack.decode(entry.payload, type=list[str])
+        return msgspec.Raw(_wire.encode([names.get(key, key) for key in undone]))
+    race = msgspec.msgpack.decode(entry.payload, type=Race)
+    keys = [names.get(key, key) for key in race.keys]
+    return msgspec.Raw(_wire.encode(_replace(race, keys=keys)))
 
 
 def _at(hook: OpenHook, names: dict[str, str]) -> OpenHook:
@@ -211,108 +230,6 @@ def _refuse_no_key(key: str) -> None:
         usable = False
     if not usable:
         raise StepMisuse(f"A step key is a non-empty str of Unicode, not {key!r:.40}.")
-
-
-# --- payloads -----------------------------------------------------------------------------------
-
-
-class _Change:
-    """What is made of a value: read as plain data or a type, changed, and written so that it is exact."""
-
-    def __init__(
-        self, what: str, fn: Callable[[Any], Any], takes: Any, returns: Any, converter: Converter | None
-    ) -> None:
-        self.what, self.fn, self.takes = what, fn, takes
-        self.returns = takes if returns is MISSING else returns
-        self.codecs = payloads.Codecs(converter)
-
-    def value(self, form: Form, raw: msgspec.Raw, *, error: bool = False) -> tuple[Form, msgspec.Raw]:
-        """Change what a step gave, or its error. Raises `StateError` or `JournalError`."""
-        if self.takes is MISSING and form == TAGGED and self.returns is MISSING:
-            tag, inner, held = self._read(lambda: _decode_tagged(raw))
-            return form, msgspec.Raw(_wire.encode((tag, *self.value(inner, held))))
-        value = self.fn(self._read(lambda: self._decoded(form, raw, error)))
-        if self.returns is MISSING:
-            return form, self._written(lambda: _exact(value))
-        codec = self._codec(self.returns, error)
-        form, data = self._written(lambda: codec.encode(value))
-        return form, msgspec.Raw(data)
-
-    def delivery(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """Change what was delivered to a wait. Raises `StateError` or `JournalError`."""
-        payload = Any if self.takes is MISSING else self.takes
-        value = self.fn(self._read(lambda: decode_payload(raw, payload, self.codecs)))
-        if self.returns is MISSING:
-            return self._written(lambda: _exact(value))
-        codec = self._codec(self.returns, error=False)
-        form, data = self._written(lambda: codec.encode(value))
-        if form > NATIVE:
-            raise self._refused(Misfit("$", f"a {type(value).__name__} needs a converter"))
-        return msgspec.Raw(data)
-
-    def _decoded(self, form: Form, raw: msgspec.Raw, error: bool) -> Any:
-        if self.takes is not MISSING:
-            return self._codec(self.takes, error).decode(raw, form)
-        if form == TAGGED:
-            _, inner, held = _decode_tagged(raw)
-            return self._decoded(inner, held, error)
-        return _decode_any(raw)
-
-    def _codec(self, tp: Any, error: bool) -> payloads.Codec:
-        returns = self.codecs.of_return(tp)
-        return returns.errors if error else returns.values
-
-    def _read(self, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except (Misfit, msgspec.MsgspecError, UnicodeError, ValueError, TypeError, RecursionError) as error:
-            misfit = payloads.misfit_of(error)
-            raise StateError(
-                f"The value of {self.what} can't be read at {misfit.path}: "
-                f"{misfit.problem}. Name the type that it has by takes=..., or take plain data."
-            ) from None
-
-    def _written(self, write: Callable[[], T]) -> T:
-        try:
-            return write()
-        except Misfit as misfit:
-            raise self._refused(misfit) from None
-
-    def _refused(self, misfit: Misfit) -> JournalError:
-        mend = "Name the type that the migration gives by returns=..., or give plain data."
-        return JournalError(f"The migration of {self.what}", misfit.path, misfit.problem, mend)
-
-
-def _exact(value: Any) -> msgspec.Raw:
-    """Encode plain data. Raises `Misfit` for what would come back as something else."""
-    try:
-        data = _wire.encode(value)
-        found = _fidelity.difference(value, _decode_any(data))
-        if found is None and not _fidelity.shallow(value):
-            found = ("$", "the value is nested too deep")
-    except Exception as error:  # noqa: BLE001  an object, an int of more than 64 bits, a lone surrogate, a cycle
-        raise payloads.misfit_of(error) from None
-    if found is not None:
-        raise Misfit(*found)
-    return msgspec.Raw(data)
-
-
-def _changed_entry(entry: Entry, change: _Change) -> Entry:
-    if entry.kind == ANSWER:
-        return _replace(entry, payload=change.delivery(entry.payload), form=PLAIN)
-    if entry.kind not in {VALUE, ERROR}:
-        raise StepMisuse(
-            f"Step {entry.key!r} has no payload to change: the journal has a {entry.kind_name} for it."
-        )
-    form, raw = change.value(entry.form, entry.payload, error=entry.kind == ERROR)
-    return _replace(entry, payload=raw, form=form)
-
-
-def _changed_hook(hook: OpenHook, key: str, change: _Change) -> OpenHook:
-    if hook.step_key != key:
-        return hook
-    changed_ = tuple(_replace(d, value=change.delivery(d.value)) for d in hook.deliveries)
-    return _replace(hook, deliveries=changed_)
 
 
 # --- versions -----------------------------------------------------------------------------------

@@ -31,7 +31,6 @@ __all__ = [
     "blinded",
     "decoded",
     "known",
-    "rehearsed",
     "timed_out",
     "told",
     "wait",
@@ -203,18 +202,6 @@ def tells(fn: Any) -> bool:
 def told(entry: Entry, fn: Any, returns: Returns) -> bool:
     """Whether the terms of a wait that was answered are known without calling a function of a user."""
     return tells(fn) or _typed(str(entry.hook_id), fn, returns) is not None
-
-
-async def rehearsed(
-    session: Session, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Give the wait that a new step is for; stay at any other step, which would run."""
-    if not tells(fn):
-        await session.park(PendingHook("", key))
-    try:
-        return fn(*args, **kwargs)
-    except Exception as cause:  # noqa: BLE001  as where it runs: what is raised ends the run
-        await session.stop(UnexpectedError(key, cause))
 
 
 async def blinded(session: Session, blind: set[str], key: str, hook_id: str = "") -> NoReturn:

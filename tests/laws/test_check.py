@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from awaitpy import (
+    Cancelled,
     Check,
     Err,
     HookTimeout,
@@ -18,12 +19,15 @@ from awaitpy import (
     PayloadMisfit,
     PendingHook,
     Result,
+    Retry,
     Runner,
     UnexpectedError,
     UnreadableEntry,
     VersionMismatch,
     WorkflowDrift,
     WorkflowMismatch,
+    append_entries,
+    cancel,
     check,
     create_hook,
     first_of,
@@ -77,7 +81,7 @@ async def test_a_state_that_would_resume_is_told_with_what_comes_next(parked, ca
     answered = inject_hook(parked, "wait", 1)
     found = await check(coded(calls, "create-order", "fulfil", "wait", "send"), answered)
     assert (found.answered, found.next, found.waits) == (("wait",), ("send",), ())
-    assert str(found).endswith("\n  wait (answered, would go on)\n+ send (new, would run)")
+    assert str(found).endswith("\n  wait (over, would go on)\n+ send (new, would run)")
     assert calls == []
 
 
@@ -441,3 +445,77 @@ async def test_a_value_is_restored_in_a_dry_run_as_in_any_other():
 
     state = (await run(flow)).state
     assert (await check(flow, state)).next == ("wait-o-1",)
+
+
+# --- sleeps, retries, undo, cancelling --------------------------------------------------------------
+
+
+async def test_a_sleep_is_stayed_at_until_its_time_and_gone_past_after_it(calls):
+    async def flow(step):
+        await step.sleep("nap", timedelta(hours=1))
+        await step("after", calls, "after")
+
+    state = (await Runner(clock=lambda: NOON).run(flow)).state
+    early = Runner(clock=lambda: NOON + timedelta(minutes=59, seconds=59))
+    found = await check(flow, state, runner=early)
+    assert (found.ok, found.next, found.waits) == (True, ("nap",), ("nap",))
+    found = await check(flow, state, runner=Runner(clock=lambda: NOON + timedelta(hours=1)))
+    assert (found.ok, found.answered, found.next) == (True, ("nap",), ("after",))
+    assert (await check(flow, Runner().start(flow), runner=early)).waits == ("nap",)
+
+
+async def test_a_step_that_is_tried_again_later_is_not_tried_now(calls):
+    def fails():
+        calls.append("fails")
+        raise ConnectionError
+
+    async def flow(step):
+        await step.options(retry=Retry(attempts=3, delay=3600))("pay", fails)
+
+    state = (await run(flow)).state
+    assert state.timers
+    found = await check(flow, state)
+    assert (found.ok, found.next, found.waits) == (True, ("pay",), ("pay",))
+    later = Runner(clock=lambda: datetime.now(UTC) + timedelta(hours=2))
+    found = await check(flow, state, runner=later)
+    assert (found.ok, found.next, found.waits) == (True, ("pay",), ())
+    assert calls == ["fails"]
+
+
+async def test_a_step_whose_outcome_is_unknown_is_told_as_its_policy_says(calls):
+    async def flow(step):
+        unknown = await step.options(on_unknown="fail").attempt("pay", calls, "pay")
+        await step("refund" if isinstance(unknown, Err) else "send", calls, "x")
+
+    kept: list[Any] = []
+
+    def dies(entry: Any) -> None:
+        if kept:
+            raise ConnectionError
+        kept.append(entry)
+
+    begun = Runner().start(flow)
+    await Runner(checkpoint=dies).resume(flow, begun)
+    crashed = append_entries(begun, *kept)
+    calls.clear()
+    assert (await check(flow, begun)).next == ("pay",)
+    assert (await check(flow, crashed)).next == ("refund",)
+    assert calls == []
+
+
+async def test_a_run_that_fails_is_not_undone_by_a_dry_run(calls):
+    def undo(_):
+        calls.append("undo")
+
+    async def flow(step):
+        await step.options(undo=undo)("book", calls, "book")
+        await step("wait", pending_hook, "h")
+        await step("later", calls, "later")
+
+    state = (await run(flow)).state
+    found = await check(flow, cancel(state, "no more"))
+    assert (found.ok, found.next) == (True, ("undo:book",))
+    assert calls == ["book"]
+    cancelled = await resume(flow, cancel(state, "no more"))
+    assert cancelled.result == Err(Cancelled("no more"))
+    assert calls == ["book", "undo"]

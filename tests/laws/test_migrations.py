@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from awaitpy import (
     DuplicateStepKey,
+    Entry,
     Err,
     JournalError,
     MigrationFailed,
@@ -46,6 +48,7 @@ from awaitpy import (
     run,
     workflow,
 )
+from awaitpy._wire import RACE
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -159,6 +162,55 @@ async def test_a_key_that_the_run_has_is_not_given_to_a_second_step(parked, new)
 async def test_a_name_that_is_no_key_is_refused(parked, new):
     with pytest.raises(StepMisuse, match="non-empty str of Unicode"):
         rename_step(parked, "a", new)
+
+
+async def test_a_sleep_under_way_is_renamed_with_its_time_and_dropped(calls):
+    async def flow(step):
+        await step.sleep(key, timedelta(hours=1))
+        return "awake"
+
+    key = "nap"
+    state = (await Runner(clock=lambda: NOON).run(flow)).state
+    renamed = rename_step(state, "nap", "siesta")
+    assert [(t.step_key, t.until) for t in renamed.timers] == [("siesta", NOON + timedelta(hours=1))]
+    key = "siesta"
+    later = Runner(clock=lambda: NOON + timedelta(hours=1))
+    assert (await later.resume(flow, renamed)).result == Ok("awake")
+    assert drop_step(renamed, "siesta").timers == ()
+    with pytest.raises(UnknownStep):
+        change_payload(renamed, "siesta", str)
+
+
+async def test_the_plan_of_an_undo_follows_the_names_of_its_steps(calls, again):
+    def fails() -> Result[None, str]:
+        return Err("no")
+
+    async def flow(step):
+        for key in keys:
+            await step.options(undo=lambda _, key=key: calls.append(f"undo {key}"))(key, calls, key)
+        await step("fails", fails)
+
+    def stop(entry: Any) -> None:
+        if entry.key == "undo:b":
+            raise ConnectionError
+
+    keys = ["a", "b"]
+    state = (await Runner(checkpoint=stop).run(flow)).state
+    assert (state.status, state.undoing) == ("interrupted", ("b", "a"))
+    state = again(rename_step(rename_step(state, "a", "x"), "b", "y"))
+    assert state.undoing == ("y", "x")
+    keys = ["x", "y"]
+    assert (await resume(flow, state)).result == Err("no")
+    assert calls == ["a", "b", "undo b", "undo x"]
+
+
+async def test_a_race_names_the_renamed_steps_of_its_losers(parked):
+    race = Entry("race", RACE, msgspec.Raw(msgspec.msgpack.encode(["won", ["a", "b"], []])))
+    state = rename_step(append_entries(parked, race), "b", "z")
+    assert msgspec.msgpack.decode(state.steps["race"].payload) == ["won", ["a", "z"], []]
+    damaged = append_entries(parked, race).to_json().replace('"won"', "1")
+    with pytest.raises(StateError, match="The entry 'race' is damaged"):
+        rename_step(ResumeState.from_json(damaged), "b", "z")
 
 
 # --- a step that the run has not come to ----------------------------------------------------------
