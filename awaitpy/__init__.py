@@ -50,6 +50,7 @@ from awaitpy.errors import (
     InvalidPayload,
     JournalError,
     MethodNotAllowed,
+    MigrationGap,
     PayloadMisfit,
     PendingHook,
     RunError,
@@ -73,13 +74,24 @@ if TYPE_CHECKING:
     from awaitpy._catching import catching
     from awaitpy._converter import make_converter
     from awaitpy._current import CurrentStep, current_step
+    from awaitpy._dryrun import Check, check
     from awaitpy._http import HookAnswer, answer
+    from awaitpy._migrations import (
+        MigrationFailed,
+        change_argument,
+        change_payload,
+        drop_step,
+        migrate,
+        rename_scope,
+        rename_step,
+    )
     from awaitpy._request import HookRequest, MalformedBody
     from awaitpy.webhooks import SignatureRefused
 
 __all__ = [
     "AwaitpyError",
     "Cancelled",
+    "Check",
     "CurrentStep",
     "DuplicateStepKey",
     "Entry",
@@ -97,6 +109,8 @@ __all__ = [
     "JournalError",
     "MalformedBody",
     "MethodNotAllowed",
+    "MigrationFailed",
+    "MigrationGap",
     "NotUndone",
     "Ok",
     "Outcome",
@@ -132,8 +146,12 @@ __all__ = [
     "append_entries",
     "cancel",
     "catching",
+    "change_argument",
+    "change_payload",
+    "check",
     "create_hook",
     "current_step",
+    "drop_step",
     "first_of",
     "forget",
     "get_pending_hooks",
@@ -143,9 +161,12 @@ __all__ = [
     "is_ok",
     "is_pending_hook",
     "make_converter",
+    "migrate",
     "next_wakeup",
     "pending_hook",
     "pending_timer",
+    "rename_scope",
+    "rename_step",
     "resume",
     "rewind",
     "run",
@@ -155,15 +176,24 @@ __all__ = [
 
 # What most programs never need and would make every start slower: imported when first asked for.
 _LATER = {
+    "Check": "awaitpy._dryrun",
     "HookAnswer": "awaitpy._http",
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
+    "MigrationFailed": "awaitpy._migrations",
     "SignatureRefused": "awaitpy.webhooks",
     "CurrentStep": "awaitpy._current",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",
+    "change_argument": "awaitpy._migrations",
+    "change_payload": "awaitpy._migrations",
+    "check": "awaitpy._dryrun",
+    "drop_step": "awaitpy._migrations",
     "current_step": "awaitpy._current",
     "make_converter": "awaitpy._converter",
+    "migrate": "awaitpy._migrations",
+    "rename_scope": "awaitpy._migrations",
+    "rename_step": "awaitpy._migrations",
 }
 
 

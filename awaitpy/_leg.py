@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True):
     hold: float = 10.0
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
     entropy: Callable[[int], bytes] = os.urandom
+    blind: set[str] | None = None
+    """Not None in a dry run: the keys of steps behind which it can't see, though the code may be right."""
 
 
 def leaves(error: Any) -> bool:

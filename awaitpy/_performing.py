@@ -13,7 +13,7 @@ from awaitpy._policy import DEFAULT
 from awaitpy._policy_errors import NotUndone
 from awaitpy._waits import is_wait
 from awaitpy._wire import CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
-from awaitpy.errors import UnexpectedError
+from awaitpy.errors import PendingHook, UnexpectedError
 from awaitpy.events import Retried
 from awaitpy.result import Err, Ok
 
@@ -52,8 +52,20 @@ async def run_new(session: Session, call: Call) -> Any:
             session.active += 1
             return await keep(session, call, Err(_attempts.interrupted(note)), None)
         attempt = await _attempts.taken_up(session, note)
+    if session.settings.blind is not None:
+        return await _rehearsed(session, call)
     failure, given = await _attempts.make(session, call, attempt)
     return await settled(session, call, attempt, failure, given)
+
+
+async def _rehearsed(session: Session, call: Call) -> Any:
+    """Give the wait that a new step is for; stay at any other step, which would run."""
+    if not _waiting.tells(call.fn) and call.fn is not _timers.pending_timer:
+        await session.park(PendingHook("", call.key))
+    try:
+        return call.fn(*call.args, **call.kwargs)
+    except Exception as cause:  # noqa: BLE001  as where it runs: what is raised ends the run
+        await session.stop(UnexpectedError(call.key, cause))
 
 
 async def settled(
@@ -158,5 +170,12 @@ async def replayed(session: Session, entry: Entry, call: Call) -> Any:
         return None
     if entry.hook_id is None:
         raise payloads.Misfit("$", f"the entry is a {entry.kind_name}, which no step gives")
-    pending = await _waiting.asked_again(entry, returns, call.fn, call.args, call.kwargs)
-    return _waiting.decoded(session, pending, entry.hook_id, entry.payload)
+    return await _answered(session, entry, call, entry.hook_id)
+
+
+async def _answered(session: Session, entry: Entry, call: Call, hook_id: str) -> Any:
+    """Give the value of a wait that was answered. Raises `Misfit`."""
+    if (blind := session.settings.blind) is not None and not _waiting.told(entry, call.fn, call.returns):
+        await _waiting.blinded(session, blind, entry.key)
+    pending = await _waiting.asked_again(entry, call.returns, call.fn, call.args, call.kwargs)
+    return _waiting.decoded(session, pending, hook_id, entry.payload)

@@ -9,7 +9,7 @@ from awaitpy._wire import CUT, UNDOING, Entry
 from awaitpy.errors import DuplicateStepKey, WorkflowDrift
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from awaitpy._state import ResumeState
 
@@ -39,7 +39,7 @@ class Replay:
     def __init__(self, state: ResumeState, retired: Collection[str], *, undoing: bool = False) -> None:
         self.entries = dict(state.entries)
         self._known = len(self.entries)
-        self.version = state.version
+        self.version = state.version if state.begun is None else state.begun
         self.due = dict(state.entries)
         if undoing or state.undoing:
             self.due = {
@@ -140,12 +140,17 @@ class Replay:
 
     def drift(self, asked: str | None, prefix: str = "") -> WorkflowDrift:
         """Describe what is due and was not asked for, and which of it `asked` looks like."""
-        # Only a run that ends needs difflib: importing it would cost every program that starts.
-        from difflib import get_close_matches  # noqa: PLC0415
-
         due = [e.key for e in self.due.values() if e.kind != CUT and e.key.startswith(prefix)]
-        near = get_close_matches(asked, due, n=1) if asked is not None else []
-        return WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
+        return drifted(asked, due)
+
+
+def drifted(asked: str | None, due: Sequence[str]) -> WorkflowDrift:
+    """Describe journaled keys that were not asked for, and which of them `asked` looks like."""
+    # Only a run that ends needs difflib: importing it would cost every program that starts.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    near = get_close_matches(asked, due, n=1) if asked is not None else []
+    return WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
 
 
 def _prefixes(key: str) -> list[str]:

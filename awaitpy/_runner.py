@@ -153,6 +153,8 @@ class Runner:
         refused = self._refused(flow, state)
         if refused is not None:
             return refused
+        if flow.migrations and state.end is None and state.version < self._version_of(flow):
+            return await self._migrated(workflow, flow, state)
         codecs = self._settings.codecs
         if state.end is not None:
             try:
@@ -172,6 +174,21 @@ class Runner:
         except TypeError as error:
             return _interrupted(state, UnreadableEntry("the arguments", str(error)))
         return await self._leg(session, flow, body)
+
+    async def _migrated(self, workflow: Any, flow: Described, state: ResumeState) -> Outcome[Any, Any]:
+        """Resume a state of an older version; the older state stays if nothing came of it."""
+        # Only workflows that have migrations pay for the import.
+        from awaitpy import _migrations  # noqa: PLC0415
+
+        try:
+            if self._settings.checkpoint is not None:
+                raise _migrations.unsaved(state)
+            today = _migrations.composed(flow, state, self._version_of(flow))
+        except _migrations.MigrationFailed as failed:
+            return _interrupted(state, failed.error)
+        outcome: Outcome[Any, Any] = await self.resume(workflow, today)
+        in_vain = outcome.state.status == "interrupted" and outcome.state.entries == today.entries
+        return _interrupted(state, outcome.result.unwrap_err()) if in_vain else outcome
 
     def _version_of(self, flow: Described) -> int:
         return flow.version if self._version is None else self._version

@@ -312,7 +312,9 @@ class Session:
         waits = {p.hook_id: p for p in self.parked.values() if isinstance(p, PendingHook)}
         timers = (p for p in self.parked.values() if isinstance(p, PendingTimer))
         first = next((waits[hook_id] for hook_id in self.journal.hooks if hook_id in waits), None)
-        return Exit("suspended", first or min(timers, key=_until), settled=True)
+        timer = min(timers, key=_until, default=None)
+        # A dry run is also parked where a step would run, which no hook is for.
+        return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
 
     def _has_tasks(self) -> bool:
         """Whether another task may carry the mark: a copy of the context keeps it alive.

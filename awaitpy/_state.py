@@ -59,8 +59,9 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
 
     Immutable. Each verb gives a new state that shares all it can with the old one, which still
     works. `revision` grows with each change: store a state by comparing it (see the guide on
-    stores). The mappings are shared between states and never written after they came here. `trace` is
-    the W3C traceparent of the last leg that was traced, or "".
+    stores). The mappings are shared between states and never written after they came here. `begun`
+    is the version under which a migrated run began, None while that is `version`; `trace` is the W3C
+    traceparent of the last leg that was traced, or "".
     """
 
     run_id: str
@@ -79,6 +80,7 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
     trace: str = ""
+    begun: int | None = None
 
     @property
     def steps(self) -> Mapping[str, Entry]:
@@ -119,10 +121,10 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
         )
 
     def _more(self) -> More:
-        if not self.underway and not self.undoing and self.cancelled is None:
+        if not self.underway and not self.undoing and self.cancelled is None and self.begun is None:
             return NO_MORE
         notes = tuple(self.underway.values())
-        return More(underway=notes, undoing=self.undoing, cancelled=self.cancelled)
+        return More(underway=notes, undoing=self.undoing, cancelled=self.cancelled, begun=self.begun)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ResumeState:
@@ -195,6 +197,7 @@ def _from_wire(wire: Wire) -> ResumeState:
         undoing=wire.more.undoing,
         cancelled=wire.more.cancelled,
         trace=wire.trace,
+        begun=wire.more.begun,
     )
 
 

@@ -212,7 +212,11 @@ class BoundStep:
         session, replay, prefix = self._session, self._session.replay, self._prefix
         if session.read_only:
             await session.stop(UnexpectedError(key, _finished(key)))
-        if replay.may_run(key, self._policy.since) or not replay.due_in(prefix):
+        if replay.may_run(key, self._policy.since):
+            if (blind := session.settings.blind) is not None:
+                blind.add(key)
+            return
+        if not replay.due_in(prefix):
             return
         parallel = asyncio.current_task() is not session.root
         if parallel and not prefix:

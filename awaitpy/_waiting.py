@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import msgspec
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
     from awaitpy._wire import Delivery, Entry, OpenHook
 
-__all__ = ["Refusal", "as_annotated", "asked_again", "decoded", "known", "timed_out", "wait"]
+__all__ = [
+    "Refusal",
+    "as_annotated",
+    "asked_again",
+    "blinded",
+    "decoded",
+    "known",
+    "timed_out",
+    "told",
+    "wait",
+]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -100,6 +110,8 @@ async def _taken(
         await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     terms = _chosen(pending, hook.hook_id).wait
     if terms is not None and terms.accept is not None:
+        if (blind := session.settings.blind) is not None:
+            await blinded(session, blind, key, hook.hook_id)
         await _judge(session, key, terms.accept, hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
     session.journal.tell("hook.answered", key, hook.hook_id)
@@ -174,7 +186,25 @@ def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook
 
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
     tp = returns.values.type
-    asks = fn is _hooks.pending_hook or fn is _hooks.first_of
-    if asks or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
+    if tells(fn) or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
         return None
     return PendingHook(hook_id, wait=Wait(payload=tp))
+
+
+# --- dry runs -----------------------------------------------------------------------------------
+
+
+def tells(fn: Any) -> bool:
+    """Whether a step's function only tells the terms of a wait, and has no effect."""
+    return fn is _hooks.pending_hook or fn is _hooks.first_of
+
+
+def told(entry: Entry, fn: Any, returns: Returns) -> bool:
+    """Whether the terms of a wait that was answered are known without calling a function of a user."""
+    return tells(fn) or _typed(str(entry.hook_id), fn, returns) is not None
+
+
+async def blinded(session: Session, blind: set[str], key: str, hook_id: str = "") -> NoReturn:
+    """Stay at a step of which only a function of the workflow's could say how it goes on."""
+    blind.add(key)
+    await session.park(PendingHook(hook_id, key))

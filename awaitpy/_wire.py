@@ -148,6 +148,7 @@ class More(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     underway: tuple[Underway, ...] = ()
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
+    begun: int | None = None
 
 
 NO_MORE: Final = More()

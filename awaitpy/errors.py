@@ -12,8 +12,9 @@ Exceptions: what a call to awaitpy refuses. `AwaitpyError` is their root::
     │   └── HookExpired      410
     ├── StateError           bytes or JSON that are no state
     ├── JournalError         a value that cannot be journaled
-    ├── DuplicateStepKey     one key asked twice in one run
-    ├── UnknownStep          `forget` or `rewind` of a key that the state does not have
+    ├── DuplicateStepKey     one key for two steps of one run
+    ├── MigrationFailed      a state can't be migrated (in `_migrations`)
+    ├── UnknownStep          a verb was given a key that the state does not have
     └── StepMisuse           a step used where it can't work: nested, empty key, after the end
         └── SuspensionSwallowed
 """
@@ -150,12 +151,13 @@ class JournalError(AwaitpyError):
 
 
 class DuplicateStepKey(AwaitpyError):
-    """One key was asked twice in one run."""
+    """One key was asked twice in one run, or a migration gives it to a second step."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, problem: str | None = None) -> None:
         self.key = key
         super().__init__(
-            f"Step key {key!r} was asked twice in one run, so a replay could not tell the two apart. "
+            problem
+            or f"Step key {key!r} was asked twice in one run, so a replay could not tell the two apart. "
             f"Give each call its own key: put the loop's variable into it (f'{key}-{{i}}'), or run "
             "each branch in its own step.scope(name)."
         )
@@ -164,9 +166,11 @@ class DuplicateStepKey(AwaitpyError):
 class UnknownStep(AwaitpyError):
     """The state has no step of this key."""
 
-    def __init__(self, key: str, run_id: str) -> None:
+    def __init__(self, key: str, run_id: str, mend: str = "") -> None:
         self.key = key
-        super().__init__(f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys.")
+        super().__init__(
+            f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys.{mend}"
+        )
 
 
 class StepMisuse(AwaitpyError):
@@ -318,6 +322,29 @@ class VersionMismatch(Value):
 
 
 @attrs.frozen(repr=False)
+class MigrationGap(Value):
+    """The workflow has migrations, but not from each version between the state's and its own.
+
+    `missing` are the versions that no migration takes to the next, the first ten of them.
+    """
+
+    workflow: str
+    state_version: int
+    code_version: int
+    missing: tuple[int, ...]
+
+    def __str__(self) -> str:
+        first = self.missing[0]
+        more = f" (nor from {', '.join(map(str, self.missing[1:]))})" if self.missing[1:] else ""
+        return (
+            f"The state of {self.workflow!r} has version {self.state_version}, this code is version "
+            f"{self.code_version}, and no migration leads from version {first} to {first + 1}{more}. "
+            f"Register it with @workflow(migrations={{{first}: ...}}); for a version that changed no "
+            "step of older runs, lambda state: state. Nothing was run or changed."
+        )
+
+
+@attrs.frozen(repr=False)
 class WorkflowMismatch(Value):
     """The state belongs to another workflow."""
 
@@ -351,6 +378,7 @@ RunError = (
     UnexpectedError
     | WorkflowDrift
     | VersionMismatch
+    | MigrationGap
     | WorkflowMismatch
     | UnreadableEntry
     | PayloadMisfit

@@ -30,6 +30,7 @@ from awaitpy import (
     forget,
     inject_hook,
     pending_hook,
+    rename_step,
     workflow,
 )
 
@@ -264,9 +265,25 @@ async def traced() -> ResumeState:
     return (await watched.run(reminder)).state
 
 
+@workflow(
+    name="golden.reminder",
+    version=2,
+    migrations={1: lambda state: rename_step(state, "second-answer", "last-answer")},
+)
+async def renamed_reminder(step: Step[PendingHook]) -> str:
+    answer = await step.attempt("answer", pending_hook, "answer", str, timeout=timedelta(hours=1))
+    if isinstance(answer, Ok):
+        return answer.value
+    return await step("last-answer", pending_hook, "second", str)
+
+
+async def migrated() -> ResumeState:
+    return (await runner(1).resume(renamed_reminder, await timed_out())).state
+
+
 STATES: list[Callable[[], Coroutine[Any, Any, ResumeState]]] = [
     started, suspended, delivered, completed, failed, forgotten, many, race, race_won, timed_out, converted,
-    interrupted, cut, traced,
+    interrupted, cut, traced, migrated,
 ]  # fmt: skip
 
 

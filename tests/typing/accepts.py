@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, TypeVar, asser
 
 import attrs
 
+import awaitpy
 from awaitpy import (
+    Check,
     Err,
     Hook,
     HookTimeout,
@@ -24,12 +26,18 @@ from awaitpy import (
     Step,
     Won,
     catching,
+    change_argument,
+    change_payload,
     create_hook,
+    drop_step,
     first_of,
     is_err,
     is_ok,
     is_pending_hook,
+    migrate,
     pending_hook,
+    rename_scope,
+    rename_step,
     resume,
     run,
     workflow,
@@ -309,3 +317,34 @@ def observers(seen: list[Event]) -> list[Runner]:
         Runner(on_event=Tracing()),
         Runner(on_event=fan_out(log_events(), Tracing(), seen.append)),
     ]
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+def one_to_two(state: ResumeState) -> ResumeState:
+    state = rename_step(state, "fulfil", "fulfill", missing_ok=True)
+    state = rename_scope(state, "ship", "delivery", missing_ok=True)
+    state = change_payload(state, "order", lambda order: order["id"], returns=Order | None)
+    state = change_payload(state, "payment", payment_of, takes=Order, returns=Payment)
+    state = change_argument(state, 0, lambda total: total * 100)
+    return drop_step(state, "notify")
+
+
+def payment_of(order: Order) -> Payment:
+    return Payment(order.id)
+
+
+@workflow(name="versioned", version=3, migrations={1: one_to_two, 2: lambda state: state})
+async def versioned(step: Step[PendingHook], total: int) -> str:
+    return await step("wait", pending_hook, "h", str)
+
+
+async def versions(state: ResumeState) -> None:
+    assert_type(await run(versioned, 3), Outcome[str, PendingHook])
+    assert_type(migrate(versioned, state), ResumeState)
+    found = await awaitpy.check(versioned, state, runner=Runner(version=3))
+    assert_type(found, Check)
+    assert_type(found.ok, bool)
+    assert_type(found.problem, RunError | None)
+    assert_type(found.next, tuple[str, ...])

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from awaitpy import Err, Ok, Outcome, PendingHook, Result, Step, create_hook, pending_hook, run
+from awaitpy import (
+    Err,
+    Ok,
+    Outcome,
+    PendingHook,
+    Result,
+    ResumeState,
+    Step,
+    check,
+    create_hook,
+    pending_hook,
+    rename_step,
+    run,
+    workflow,
+)
 
 
 @attrs.frozen
@@ -107,3 +121,14 @@ def results(result: Result[int, str]) -> None:
     number: Ok[int] = result  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     print(longer, number)
     Ok(3).value = 4  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def forgets_to_return(state: ResumeState) -> None:
+    rename_step(state, "a", "b")
+
+
+async def versions(state: ResumeState) -> None:
+    workflow(version=2, migrations={1: forgets_to_return})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    workflow(version=2, migrations={"1": rename_step})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await check(no_workflow, state)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rename_step(state, "a", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
