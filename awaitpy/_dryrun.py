@@ -8,7 +8,6 @@ import msgspec
 
 from awaitpy import _migrations
 from awaitpy import _workflow as workflows
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._replay import drifted
 from awaitpy._runner import Runner
 from awaitpy._wire import CUT, UNDOING
@@ -16,6 +15,7 @@ from awaitpy.errors import (
     MigrationGap,
     PayloadMisfit,
     PendingHook,
+    PendingTimer,
     RunError,
     UnexpectedError,
     UnreadableEntry,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from awaitpy import _attempts, _hooks, _timers, _waiting
+from awaitpy import _attempts, _hooks, _timers, _waiting, errors
 from awaitpy import _payload as payloads
 from awaitpy._policy import DEFAULT
-from awaitpy._policy_errors import NotUndone
+from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
 from awaitpy._wire import CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
 from awaitpy.errors import PendingHook, UnexpectedError
@@ -115,9 +115,9 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
 def _undone(key: str, failure: BaseException | None, given: Any) -> tuple[BaseException | None, Any]:
     """Make of a failed undo an error to journal: it is reported, and must not stop the others."""
     if isinstance(failure, Exception):
-        return None, Err(NotUndone(key, f"{type(failure).__name__}: {failure}"))
-    if given.__class__ is Err and given.error.__class__ not in _attempts.ERRORS:
-        return failure, Err(NotUndone(key, str(given.error)))
+        return None, Err(errors.NotUndone(key, f"{type(failure).__name__}: {failure}"))
+    if given.__class__ is Err and not isinstance(given.error, PolicyError):
+        return failure, Err(errors.NotUndone(key, str(given.error)))
     return failure, given if given.__class__ is Err else None
 
 
@@ -134,7 +134,7 @@ def _entry(key: str, given: Any, returns: Returns) -> Entry:
 
 
 def _error_entry(key: str, error: Any, returns: Returns) -> Entry:
-    if error.__class__ in _attempts.ERRORS:
+    if isinstance(error, PolicyError):
         return _attempts.error_entry(key, error)
     form, data = returns.errors.encode(error)
     return Entry(key, ERROR, _Raw(data), form)

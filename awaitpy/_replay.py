@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from awaitpy import errors
 from awaitpy._wire import CUT, UNDOING, Entry
-from awaitpy.errors import DuplicateStepKey, WorkflowDrift
+from awaitpy.errors import DuplicateStepKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -138,19 +139,19 @@ class Replay:
         """How many entries this run has added."""
         return len(self.entries) - self._known
 
-    def drift(self, asked: str | None, prefix: str = "") -> WorkflowDrift:
+    def drift(self, asked: str | None, prefix: str = "") -> errors.WorkflowDrift:
         """Describe what is due and was not asked for, and which of it `asked` looks like."""
         due = [e.key for e in self.due.values() if e.kind != CUT and e.key.startswith(prefix)]
         return drifted(asked, due)
 
 
-def drifted(asked: str | None, due: Sequence[str]) -> WorkflowDrift:
+def drifted(asked: str | None, due: Sequence[str]) -> errors.WorkflowDrift:
     """Describe journaled keys that were not asked for, and which of them `asked` looks like."""
     # Only a run that ends needs difflib: importing it would cost every program that starts.
     from difflib import get_close_matches  # noqa: PLC0415
 
     near = get_close_matches(asked, due, n=1) if asked is not None else []
-    return WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
+    return errors.WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
 
 
 def _prefixes(key: str) -> list[str]:

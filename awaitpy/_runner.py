@@ -10,23 +10,16 @@ import msgspec
 
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
+from awaitpy import errors
 from awaitpy._annotations import Unresolved
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
 from awaitpy._legs import next_state, undoes, undone, unwound
 from awaitpy._policy import in_seconds
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
-from awaitpy.errors import (
-    JournalError,
-    PendingHook,
-    RunError,
-    UnreadableEntry,
-    VersionMismatch,
-    WorkflowMismatch,
-)
+from awaitpy.errors import JournalError, PendingHook, PendingTimer
 from awaitpy.result import Err, Ok, Result
 
 if TYPE_CHECKING:
@@ -37,6 +30,7 @@ if TYPE_CHECKING:
 
     from awaitpy._wire import Entry
     from awaitpy._workflow import Described
+    from awaitpy.errors import RunError
     from awaitpy.events import Event
     from awaitpy.typing import Step
 
@@ -166,13 +160,13 @@ class Runner:
         try:
             args, kwargs = workflows.restored(flow, state.args, state.kwargs, codecs)
         except (payloads.Misfit, Unresolved) as error:
-            return _interrupted(state, UnreadableEntry("the arguments", _problem(error)))
+            return _interrupted(state, errors.UnreadableEntry("the arguments", _problem(error)))
         session = Session(self._settings, state, working)
         again: Callable[..., Coroutine[Any, Any, T]] = workflow
         try:
             body = again(BoundStep(session), *args, **kwargs)
         except TypeError as error:
-            return _interrupted(state, UnreadableEntry("the arguments", str(error)))
+            return _interrupted(state, errors.UnreadableEntry("the arguments", str(error)))
         return await self._leg(session, flow, body)
 
     async def _migrated(self, workflow: Any, flow: Described, state: ResumeState) -> Outcome[Any, Any]:
@@ -195,10 +189,10 @@ class Runner:
 
     def _refused(self, flow: Described, state: ResumeState) -> Outcome[Any, Any] | None:
         if state.workflow != flow.name:
-            return Outcome(Err(WorkflowMismatch(state.workflow, flow.name)), state)
+            return Outcome(Err(errors.WorkflowMismatch(state.workflow, flow.name)), state)
         version = self._version_of(flow)
         if state.version > version and state.end is None:
-            return _interrupted(state, VersionMismatch(flow.name, state.version, version))
+            return _interrupted(state, errors.VersionMismatch(flow.name, state.version, version))
         return None
 
     async def _leg(

@@ -16,9 +16,8 @@ from awaitpy import _tasks
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._waits import unpark
-from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
+from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from awaitpy import _payload as payloads
-from awaitpy import _timers, _waiting
+from awaitpy import _timers, _waiting, errors
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
-from awaitpy._policy_errors import Cancelled, PendingTimer
 from awaitpy._tasks import place, within
 from awaitpy._undo import Undo
 from awaitpy._waits import is_wait
 from awaitpy._wire import VALUE, Entry, encode
-from awaitpy.errors import (
-    AwaitpyError,
-    JournalError,
-    StepMisuse,
-    UnexpectedError,
-    UnreadableEntry,
-)
+from awaitpy.errors import AwaitpyError, JournalError, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -140,8 +133,7 @@ class BoundStep:
 
     async def uuid(self, key: str) -> UUID:
         """Give a random UUID, the same in every replay."""
-        given: UUID = await self(key, _timers.uuid, self._session.settings)
-        return given
+        return _timers.read_uuid(await self(key, _timers.uuid, self._session.settings))
 
     async def random(self, key: str) -> float:
         """Give a random number from 0 up to 1, the same in every replay."""
@@ -168,7 +160,7 @@ class BoundStep:
             call = Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
             if entry is None:
                 if session.cancelled is not None:
-                    await session.fail(Cancelled(session.cancelled))
+                    await session.fail(errors.Cancelled(session.cancelled))
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
                 given = await run_new(session, call)
@@ -263,7 +255,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     """End a call of `step` whose key, types or journaled value are in the way."""
     if isinstance(error, payloads.Misfit):
         where = "" if error.path == "$" else f" at {error.path}"
-        await session.stop(UnreadableEntry(key, error.problem + where))
+        await session.stop(errors.UnreadableEntry(key, error.problem + where))
     await session.stop(UnexpectedError(key, error))
 
 

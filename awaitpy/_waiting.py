@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 import msgspec
 
-from awaitpy import _hooks, _incoming, _waits
+from awaitpy import _hooks, _incoming, _waits, errors
 from awaitpy import _payload as payloads
 from awaitpy._annotations import class_of
 from awaitpy._wait import Wait
 from awaitpy._waits import timed_out
-from awaitpy.errors import HookRejected, PayloadMisfit, PendingHook, UnexpectedError
+from awaitpy.errors import PendingHook, UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def _taken(
         value = decoded(session, pending, hook.hook_id, delivery.value)
     except payloads.Misfit as misfit:
         session.journal.hooks[hook.hook_id] = _waits.drop(hook)
-        await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
+        await session.refuse(errors.PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     terms = _chosen(pending, hook.hook_id).wait
     if terms is not None and terms.accept is not None:
         if (blind := session.settings.blind) is not None:
@@ -127,7 +127,7 @@ async def _judge(session: Session, key: str, accept: Any, hook: OpenHook, value:
     if verdict.__class__ is Err:
         session.journal.hooks[hook.hook_id] = _waits.drop(hook)
         why = verdict.error if isinstance(verdict.error, Refusal) else Refusal(str(verdict.error))
-        await session.refuse(HookRejected(hook.hook_id, key, why.reason, why.status))
+        await session.refuse(errors.HookRejected(hook.hook_id, key, why.reason, why.status))
 
 
 def _chosen(pending: PendingHook, hook_id: str) -> PendingHook:

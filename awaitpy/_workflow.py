@@ -11,8 +11,8 @@ import msgspec
 
 from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
+from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout
 from awaitpy._wire import End, Payload
 from awaitpy.errors import HookTimeout, JournalError, PendingHook
 
@@ -101,7 +101,8 @@ class Described(msgspec.Struct, eq=False):
         """Give the union of the errors that the annotation of `step` declares, and of awaitpy's own."""
         args = get_args(self._resolve("-> error", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
-        return Union[(*declared, *_OWN)] if declared else MISSING
+        own = (HookTimeout, errors.StepTimeout, errors.StepInterrupted, errors.Cancelled)
+        return Union[(*declared, *own)] if declared else MISSING
 
     def _resolve(self, what: int | str, annotation: Any) -> Any:
         if what not in self.resolved:
@@ -112,7 +113,6 @@ class Described(msgspec.Struct, eq=False):
         return self.resolved[what]
 
 
-_OWN: Final = (HookTimeout, StepTimeout, StepInterrupted, Cancelled)
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
