@@ -52,7 +52,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a store has it. `revision` grows with each save of its head."""
+    """A run as a store has it. Its `head` names no hooks: those are in the index.
+
+    `revision` is 1 when the run is created and grows by 1 with each `save` and `rewrite`.
+    """
 
     run_id: str
     revision: int
@@ -169,7 +172,11 @@ class Store(Protocol):
     async def rewrite(
         self, run_id: str, head: Head, lines: Sequence[Line], *, revision: int, now: float
     ) -> bool:
-        """Replace head and journal, if the run has this revision and is not leased; else False."""
+        """Replace head and journal, if the run has this revision and is not leased; else False.
+
+        An old lease ends with it. Hooks that were known stay known, so that who comes to one is told by
+        the run. Raises `HookTaken`.
+        """
         ...
 
     async def claim(
@@ -182,10 +189,11 @@ class Store(Protocol):
         run_id: str | None = None,
         workflows: Sequence[str] | None = None,
     ) -> list[Lease]:
-        """Lease runs that nobody holds (`until` of their lease is before `now`, or they have none).
+        """Lease runs that nobody holds (they have no lease, or its `until` is `now` or before).
 
         With `run_id` that run, whenever it is due; else up to `limit` runs of these workflows (all,
-        without) that are due by `now`, the longest due first. Each token is larger than all before.
+        without) that are due by `now`, the longest due first. Each token is larger than all that the
+        store gave before, so that a run that is deleted and made again doesn't take an old one.
         """
         ...
 
@@ -217,6 +225,6 @@ class Store(Protocol):
         """Remove the runs of these statuses that were last saved before then; give how many."""
         ...
 
-    async def changed(self, timeout: float) -> None:
+    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
         """Return when a run may have become due by another hand, or after `timeout` seconds."""
         ...

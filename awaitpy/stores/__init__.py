@@ -1,0 +1,23 @@
+"""Where durable runs are kept: in memory, SQLite, PostgreSQL or Redis; each is imported when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from awaitpy.stores._memory import MemoryStore
+
+__all__ = ["MemoryStore"]
+
+# A store imports its database's driver, and a program uses one store.
+_LATER = {
+    "MemoryStore": "awaitpy.stores._memory",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'awaitpy.stores' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(_LATER[name]), name)
