@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from awaitpy.stores._memory import MemoryStore
+    from awaitpy.stores._postgres import PostgresStore
+    from awaitpy.stores._redis import RedisStore
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "PostgresStore", "RedisStore"]
 
 # A store imports its database's driver, and a program uses one store.
 _LATER = {
     "MemoryStore": "awaitpy.stores._memory",
+    "PostgresStore": "awaitpy.stores._postgres",
+    "RedisStore": "awaitpy.stores._redis",
 }
 
 

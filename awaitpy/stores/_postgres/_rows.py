@@ -1,0 +1,54 @@
+"""From rows to runs, and from a query to conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+from awaitpy.durable._store import Head, Lease, Query, StoredRun
+from awaitpy.stores import _metadata
+from awaitpy.stores._postgres._texts import digests
+
+
+def stored_run(row: Sequence[Any]) -> StoredRun:
+    """A run from its columns, in the order of `RUN`, and its lines if they follow."""
+    run_id, revision, workflow, version, status, state, settled, due, tries, trouble, *rest = row
+    metadata, created, updated, owner, token, until, *lines = rest
+    return StoredRun(
+        run_id=run_id,
+        revision=revision,
+        head=Head(
+            workflow=workflow,
+            version=version,
+            status=status,
+            state=state,
+            settled=settled,
+            due=due,
+            tries=tries,
+            trouble=trouble,
+        ),
+        metadata=_metadata.decode(metadata),
+        created=created,
+        updated=updated,
+        lease=None if owner is None else Lease(run_id, owner, token, until),
+        lines=tuple(lines[0]) if lines else (),
+    )
+
+
+def conditions(query: Query) -> tuple[list[LiteralString], dict[str, object]]:
+    """What a run has to fulfil, and the values in it. Only what is asked for, so that an index helps."""
+    parts: list[LiteralString] = []
+    values: dict[str, object] = {"limit": query.limit}
+    if query.workflow is not None:
+        parts.append("run.workflow = %(workflow)s")
+        values["workflow"] = query.workflow
+    if query.status is not None:
+        parts.append("run.status = %(status)s")
+        values["status"] = query.status
+    if query.metadata:
+        parts.append("run.items @> %(items)s::text[]")
+        values["items"] = digests(query.metadata)
+    if query.after is not None:
+        parts.append("(run.created, run.run_id) < (%(created)s::float8, %(run_id)s)")
+        values |= {"created": query.after.created, "run_id": query.after.run_id}
+    return parts, values
