@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 from awaitpy.stores._jobs import Answer, Job
 
 _Waiting: TypeAlias = tuple[Job, "asyncio.Future[Answer]"]
-# How it writes jobs, in this order; None is the answer to one that has to be written apart from others.
-Write: TypeAlias = Callable[[list[Job]], Coroutine[Any, Any, "list[Answer | None]"]]
-WriteAlone: TypeAlias = Callable[[Job], Coroutine[Any, Any, Answer]]
+
+
+class Write(Protocol):
+    """Writes jobs in this order; None is the answer to one that has to be written `alone`."""
+
+    def __call__(
+        self, jobs: list[Job], *, alone: bool
+    ) -> Coroutine[Any, Any, Sequence[Answer | None]]: ...
 
 
 class GroupWriter:
@@ -23,8 +28,8 @@ class GroupWriter:
     only the jobs of its own run waiting.
     """
 
-    def __init__(self, write: Write, alone: WriteAlone, *, limit: int = 500) -> None:
-        self._write, self._alone, self._limit = write, alone, limit
+    def __init__(self, write: Write, *, limit: int = 500) -> None:
+        self._write, self._limit = write, limit
         self._queue: Final[deque[_Waiting]] = deque()
         self._aside: Final[dict[str, deque[_Waiting]]] = {}
         self._tasks: Final[set[asyncio.Task[None]]] = set()
@@ -55,7 +60,7 @@ class GroupWriter:
     async def _write_groups(self) -> None:
         while self._queue:
             if group := self._next_group():
-                answers = await _safely(self._write([job for job, _ in group]), len(group))
+                answers = await self._answers([job for job, _ in group], alone=False)
                 for waiting, answer in zip(group, answers, strict=True):
                     self._settle(waiting, answer)
         self._writing = False
@@ -80,21 +85,16 @@ class GroupWriter:
         jobs = self._aside[run_id]
         while jobs:
             waiting = jobs.popleft()
-            (answer,) = await _safely(_listed(self._alone(waiting[0])), 1)
+            (answer,) = await self._answers([waiting[0]], alone=True)
             _tell(waiting, answer)
         del self._aside[run_id]
 
-
-async def _listed(work: Coroutine[Any, Any, Answer]) -> list[Answer | None]:
-    return [await work]
-
-
-async def _safely(work: Coroutine[Any, Any, list[Answer | None]], count: int) -> list[Any]:
-    """Give its answers; if it raises, that is the answer to each job, for somebody waits for it."""
-    try:
-        return list(await work)
-    except Exception as error:  # noqa: BLE001  whoever asked is told, and the next group is written
-        return [error] * count
+    async def _answers(self, jobs: list[Job], *, alone: bool) -> Sequence[Any]:
+        """What became of jobs: an error that was raised is the answer to each, for somebody waits for it."""
+        try:
+            return await self._write(jobs, alone=alone)
+        except Exception as error:  # noqa: BLE001  whoever asked is told, and the next group is written
+            return [error] * len(jobs)
 
 
 def _tell(waiting: _Waiting, answer: Answer) -> None:

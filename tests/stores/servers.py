@@ -39,7 +39,7 @@ class Server(ABC):
 
     def __exit__(self, *_):
         try:
-            self.stop()
+            self.stop(kill=True)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 

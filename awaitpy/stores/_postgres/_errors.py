@@ -43,21 +43,3 @@ def store_error(error: Error) -> StoreError:
     return StoreError(
         f"PostgreSQL could not do it: {type(error).__name__}: {said}.{mend}", transient=is_passing(error)
     )
-
-
-def check_texts(*texts: str | None) -> None:
-    """Raise a StoreError for a text that PostgreSQL can't keep."""
-    for text in texts:
-        if text is not None and not is_text(text):
-            raise StoreError(
-                f"PostgreSQL can't keep the text {text!r}: no NUL, and no half of a surrogate pair. "
-                "Make ids of letters, digits and punctuation."
-            )
-
-
-def is_text(text: str) -> bool:
-    """Whether PostgreSQL can keep this text."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False

@@ -51,7 +51,7 @@ class Link:
             await pool.close()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncCursor[TupleRow]]:
+    async def cursor(self) -> AsyncIterator[AsyncCursor[TupleRow]]:
         """A cursor for one statement."""
         async with self.pool.connection(self._patience) as connection:
             yield AsyncCursor(connection, row_factory=tuple_row)
@@ -82,7 +82,7 @@ class Link:
         """What one statement that only reads selects."""
 
         async def read(_again: bool) -> list[TupleRow]:
-            async with self.reading() as cursor:
+            async with self.cursor() as cursor:
                 await cursor.execute(statement, values, binary=True)
                 return await cursor.fetchall()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from psycopg import Error, sql
@@ -37,11 +38,11 @@ class Listener:
 
     async def _run(self) -> None:
         while True:
-            try:
+            with suppress(Error):
                 await self._hear()
-            except Error:
+            with suppress(Error):
                 await self._link.pool.check()
-                await asyncio.sleep(self.pause)
+            await asyncio.sleep(self.pause)
 
     async def _hear(self) -> None:
         """Ring until the connection is lost."""

@@ -9,6 +9,7 @@ import attrs
 
 from awaitpy.durable._store import Head, HookTaken, Lease, LeaseLost, Line
 from awaitpy.stores._jobs import Answer, Append, Create, Hold, Job, Rewrite, Save
+from awaitpy.stores._texts import kept
 
 
 @attrs.define
@@ -172,12 +173,13 @@ class Plan:
 
 def head_columns(head: Head) -> tuple[object, ...]:
     """A head in the order of the columns, from workflow to trouble."""
-    trouble = None if head.trouble is None else _kept(head.trouble)
     return (
-        head.workflow, head.version, head.status, head.state, head.settled, head.due, head.tries, trouble
-    )  # fmt: skip
-
-
-def _kept(text: str) -> str:
-    """A traceback as PostgreSQL can keep it."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        head.workflow,
+        head.version,
+        head.status,
+        head.state,
+        head.settled,
+        head.due,
+        head.tries,
+        kept(head.trouble),
+    )

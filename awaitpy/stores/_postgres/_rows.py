@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 from awaitpy.durable._store import Head, Lease, Query, StoredRun
 from awaitpy.stores import _metadata
-from awaitpy.stores._postgres._texts import digests
 
 
 def stored_run(row: Sequence[Any]) -> StoredRun:
@@ -52,3 +52,13 @@ def conditions(query: Query) -> tuple[list[LiteralString], dict[str, object]]:
         parts.append("(run.created, run.run_id) < (%(created)s::float8, %(run_id)s)")
         values |= {"created": query.after.created, "run_id": query.after.run_id}
     return parts, values
+
+
+def digests(metadata: bytes | Mapping[str, Any]) -> list[str]:
+    """What metadata is searched by: a digest of each item, since an index admits no long ones."""
+    items = _metadata.decode(metadata) if isinstance(metadata, bytes) else metadata
+    return [_digest(_metadata.encode({name: value})) for name, value in items.items()]
+
+
+def _digest(item: bytes) -> str:
+    return hashlib.blake2b(item, digest_size=16).hexdigest()

@@ -22,14 +22,14 @@ try:
 except ImportError as error:
     raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
 
-from awaitpy.stores._postgres._errors import check_texts, is_text
 from awaitpy.stores._postgres._link import Link, Pool
 from awaitpy.stores._postgres._listener import Listener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
 from awaitpy.stores._postgres._within import Within
-from awaitpy.stores._postgres._write import write
+from awaitpy.stores._postgres._write import plain_append, write, write_plain
+from awaitpy.stores._texts import check_texts, is_text
 
 PURGED_AT_ONCE = 1_000
 
@@ -62,7 +62,7 @@ class PostgresStore:
         self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
         self._bell: Final = Bell()
         self._listener: Final = Listener(self._link, self._statements.channel, self._bell)
-        self._writer: Final = GroupWriter(self._write_group, self._write_alone)
+        self._writer: Final = GroupWriter(self._write)
         self._doubts: Final = Doubts()
 
     async def open(self) -> None:
@@ -70,7 +70,7 @@ class PostgresStore:
         await self._link.open()
 
         async def prepare(_again: bool) -> None:
-            async with self._link.reading() as cursor:
+            async with self._link.cursor() as cursor:
                 await migrate(cursor.connection, self._schema)
 
         await self._link.tried(prepare)
@@ -232,31 +232,27 @@ class PostgresStore:
         check_texts(job.run_id, *job.hooks)
         return await self._writer.do(job)
 
-    async def _write_group(self, jobs: list[Job]) -> list[Answer | None]:
-        """Write jobs in one transaction; None for those that have to be written each by itself."""
-
+    async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         async def work(again: bool) -> list[Answer | None]:
             for job in jobs:
                 job.again = job.again or again
-            async with self._link.writing() as cursor:
-                return await write(cursor, self._statements, jobs, waits=False)
+            return await self._write_once(jobs, alone=alone)
 
         try:
             return await self._link.tried(work)
         except StoreError as error:
             # One of them may be to blame, or wait for somebody: it should not hold up the others.
-            if not error.transient or isinstance(error.__cause__, LockNotAvailable):
+            if not alone and (not error.transient or isinstance(error.__cause__, LockNotAvailable)):
                 return [None for _ in jobs]
-            return [StoreError(str(error), transient=True) for _ in jobs]
+            return [StoreError(str(error), transient=error.transient) for _ in jobs]
 
-    async def _write_alone(self, job: Job) -> Answer:
-        async def work(again: bool) -> Answer:
-            job.again = job.again or again
-            async with self._link.writing() as cursor:
-                (answer,) = await write(cursor, self._statements, [job], waits=True)
-            return answer
-
-        return await self._link.tried(work)
+    async def _write_once(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
+        if (plain := plain_append(jobs)) is not None:
+            async with self._link.cursor() as cursor:
+                if await write_plain(cursor, self._statements, plain):
+                    return [True]
+        async with self._link.writing() as cursor:
+            return await write(cursor, self._statements, jobs, waits=alone)
 
     async def _delete(self, statement: str, values: Sequence[object]) -> int:
         """Delete what the statement deletes, with all that belongs to it; give how many runs."""

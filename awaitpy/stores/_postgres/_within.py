@@ -12,9 +12,10 @@ from psycopg.rows import tuple_row
 from awaitpy.durable._store import Head, Lease, Line, StoreError
 from awaitpy.stores import _metadata
 from awaitpy.stores._jobs import Answer, Append, Create, Job, Save
-from awaitpy.stores._postgres._errors import check_texts, store_error
+from awaitpy.stores._postgres._errors import store_error
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._write import write
+from awaitpy.stores._texts import check_texts
 
 
 class Within:

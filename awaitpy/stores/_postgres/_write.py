@@ -12,7 +12,7 @@ from awaitpy.stores._jobs import Answer, Append, Create, Job
 from awaitpy.stores._postgres._errors import Overtaken
 from awaitpy.stores._postgres._plan import Found, Plan, head_columns
 from awaitpy.stores._postgres._statements import Statements
-from awaitpy.stores._postgres._texts import digests
+from awaitpy.stores._postgres._rows import digests
 
 
 async def write(
@@ -28,6 +28,23 @@ async def write(
     answers = [None if job.run_id in locked else plan.answer(job) for job in jobs]
     leases = await _execute(cursor, statements, plan)
     return [leases.get(id(job), answer) for job, answer in zip(jobs, answers, strict=True)]
+
+
+def plain_append(jobs: Sequence[Job]) -> Append | None:
+    """The one job, if it is an append without hooks that was not tried before."""
+    match jobs:
+        case [Append(again=False, hooks=(), lines=[_, *_]) as job]:
+            return job
+        case _:
+            return None
+
+
+async def write_plain(cursor: AsyncCursor[TupleRow], statements: Statements, job: Append) -> bool:
+    """Whether it is written, by one statement. If not, the group finds out why."""
+    lease, data = job.lease, [line.data for line in job.lines]
+    values = [lease.run_id, lease.token, lease.owner, job.mark, data]
+    await cursor.execute(statements["append"], values)
+    return cursor.rowcount > 0
 
 
 async def _lock(
