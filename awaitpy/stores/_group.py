@@ -15,9 +15,7 @@ _Waiting: TypeAlias = tuple[Job, "asyncio.Future[Answer]"]
 class Write(Protocol):
     """Writes jobs in this order; None is the answer to one that has to be written `alone`."""
 
-    def __call__(
-        self, jobs: list[Job], *, alone: bool
-    ) -> Coroutine[Any, Any, Sequence[Answer | None]]: ...
+    def __call__(self, jobs: list[Job], *, alone: bool) -> Coroutine[Any, Any, Sequence[Answer | None]]: ...
 
 
 class GroupWriter:
@@ -90,7 +88,7 @@ class GroupWriter:
         del self._aside[run_id]
 
     async def _answers(self, jobs: list[Job], *, alone: bool) -> Sequence[Any]:
-        """What became of jobs: an error that was raised is the answer to each, for somebody waits for it."""
+        """What became of jobs: an error that was raised is the answer to each, since somebody waits."""
         try:
             return await self._write(jobs, alone=alone)
         except Exception as error:  # noqa: BLE001  whoever asked is told, and the next group is written

@@ -44,7 +44,8 @@ class Server(ABC):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def prepare(self):
-        """What has to be done once, before the first start."""
+        """Do what has to be done once, before the first start."""
+        assert self.folder.is_dir()
 
     @abstractmethod
     def start(self):

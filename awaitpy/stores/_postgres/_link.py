@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -51,13 +51,13 @@ class Link:
             await pool.close()
 
     @asynccontextmanager
-    async def cursor(self) -> AsyncIterator[AsyncCursor[TupleRow]]:
+    async def cursor(self) -> AsyncGenerator[AsyncCursor[TupleRow]]:
         """A cursor for one statement."""
         async with self.pool.connection(self._patience) as connection:
             yield AsyncCursor(connection, row_factory=tuple_row)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncCursor[TupleRow]]:
+    async def writing(self) -> AsyncGenerator[AsyncCursor[TupleRow]]:
         """A cursor in a transaction, which commits where the block ends."""
         async with self.pool.connection(self._patience) as connection, connection.transaction():
             cursor = AsyncCursor(connection, row_factory=tuple_row)

@@ -7,14 +7,16 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 MAX_NAME = 63
-RUN = """
+RUN: Final[LiteralString] = """
     run.run_id, run.revision, run.workflow, run.version, run.status, run.state, run.settled, run.due,
     run.tries, run.trouble, run.metadata, run.created, run.updated, run.owner, run.token, run.until
 """
 # A run is free if nobody has its lease, or if it ran out.
-FREE = "(run.owner IS NULL OR run.until <= %(now)s::float8)"
-OF_WORKFLOWS = "(%(workflows)s::text[] IS NULL OR run.workflow = ANY(%(workflows)s::text[]))"
-LEASE = """
+FREE: Final[LiteralString] = "(run.owner IS NULL OR run.until <= %(now)s::float8)"
+OF_WORKFLOWS: Final[LiteralString] = """
+(%(workflows)s::text[] IS NULL OR run.workflow = ANY(%(workflows)s::text[]))
+"""
+LEASE: Final[LiteralString] = """
 UPDATE {s}.runs AS run
 SET owner = %(owner)s::text, token = DEFAULT, until = %(until)s::float8, claimed = %(mark)s::bigint
 FROM free WHERE run.run_id = free.run_id
@@ -27,37 +29,37 @@ SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_ses
 
 STATEMENTS: Final[dict[str, LiteralString]] = {
     # A run and its lines from one snapshot, so that the head and the journal belong together.
-    "load": f"""
-SELECT {RUN}, ARRAY(
-    SELECT line.data FROM {{s}}.lines AS line
+    "load": """
+SELECT {run}, ARRAY(
+    SELECT line.data FROM {s}.lines AS line
     WHERE line.run_id = run.run_id AND line.seq >= CASE WHEN %(tail)s THEN run.settled ELSE 0 END
     ORDER BY line.seq
 )
-FROM {{s}}.runs AS run WHERE run.run_id = %(run_id)s
+FROM {s}.runs AS run WHERE run.run_id = %(run_id)s
 """,
     "find": "SELECT run_id FROM {s}.hooks WHERE hook_id = %s",
-    "next_due": f"""
+    "next_due": """
 SELECT min(due) FROM (
     (
-        SELECT run.due FROM {{s}}.runs AS run
-        WHERE run.due IS NOT NULL AND run.owner IS NULL AND {OF_WORKFLOWS} ORDER BY run.due LIMIT 1
+        SELECT run.due FROM {s}.runs AS run
+        WHERE run.due IS NOT NULL AND run.owner IS NULL AND {of_workflows} ORDER BY run.due LIMIT 1
     ) UNION ALL (
-        SELECT min(greatest(run.due, run.until)) FROM {{s}}.runs AS run
-        WHERE run.due IS NOT NULL AND run.owner IS NOT NULL AND {OF_WORKFLOWS}
+        SELECT min(greatest(run.due, run.until)) FROM {s}.runs AS run
+        WHERE run.due IS NOT NULL AND run.owner IS NOT NULL AND {of_workflows}
     )
 ) AS soonest
 """,
-    "claim_due": f"""
+    "claim_due": """
 WITH free AS (
-    SELECT run.run_id FROM {{s}}.runs AS run
-    WHERE run.due <= %(now)s::float8 AND {FREE} AND {OF_WORKFLOWS}
+    SELECT run.run_id FROM {s}.runs AS run
+    WHERE run.due <= %(now)s::float8 AND {free} AND {of_workflows}
     ORDER BY run.due LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-) {LEASE}""",
+) {lease}""",
     # It waits for who has just this run in a transaction: that is no lease.
-    "claim_one": f"""
+    "claim_one": """
 WITH free AS (
-    SELECT run.run_id FROM {{s}}.runs AS run WHERE run.run_id = %(run_id)s AND {FREE} FOR NO KEY UPDATE
-) {LEASE}""",
+    SELECT run.run_id FROM {s}.runs AS run WHERE run.run_id = %(run_id)s AND {free} FOR NO KEY UPDATE
+) {lease}""",
     "claimed": """
 SELECT run_id, token, due FROM {s}.runs WHERE owner = %(owner)s AND claimed = %(mark)s::bigint
 """,
@@ -134,7 +136,7 @@ DELETE FROM {s}.runs WHERE run_id IN (
 """,
     "ring": "SELECT pg_notify(%s, '')",
 }
-PAGE: Final[LiteralString] = f"SELECT {RUN} FROM {{s}}.runs AS run WHERE {{where}}"
+PAGE: Final[LiteralString] = "SELECT {run} FROM {s}.runs AS run WHERE {where}"
 NEWEST: Final[LiteralString] = " ORDER BY run.created DESC, run.run_id DESC LIMIT %(limit)s"
 
 
@@ -144,8 +146,16 @@ class Statements:
     def __init__(self, schema: str) -> None:
         self.schema = sql.Identifier(schema)
         self.channel: Final = f"awaitpy:{schema}"[:MAX_NAME]
-        bound = {name: sql.SQL(text).format(s=self.schema) for name, text in STATEMENTS.items()}
-        self._bytes = {name: statement.as_bytes(None) for name, statement in bound.items()}
+        parts = {
+            "s": self.schema,
+            "run": sql.SQL(RUN),
+            "free": sql.SQL(FREE),
+            "of_workflows": sql.SQL(OF_WORKFLOWS),
+            "lease": sql.SQL(LEASE).format(s=self.schema),
+        }
+        self._bytes = {
+            name: sql.SQL(text).format(**parts).as_bytes(None) for name, text in STATEMENTS.items()
+        }
         self._bytes["lock_free"] = self._bytes["lock"] + b" SKIP LOCKED"
 
     def __getitem__(self, name: str) -> bytes:
@@ -154,4 +164,4 @@ class Statements:
     def page(self, conditions: list[LiteralString]) -> sql.Composed:
         """The statement that gives the newest runs under all these conditions."""
         where = sql.SQL(" AND ").join(map(sql.SQL, ["true", *conditions]))
-        return sql.SQL(PAGE).format(s=self.schema, where=where) + sql.SQL(NEWEST)
+        return sql.SQL(PAGE).format(s=self.schema, run=sql.SQL(RUN), where=where) + sql.SQL(NEWEST)

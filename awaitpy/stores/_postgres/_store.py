@@ -198,7 +198,8 @@ class PostgresStore:
     async def next_due(self, *, now: float, workflows: Sequence[str] | None = None) -> float | None:  # noqa: ARG002  the index has both times
         """Give the time of the next run to claim; see `Store.next_due`."""
         rows = await self._link.rows(self._statements["next_due"], {"workflows": _texts(workflows)})
-        return rows[0][0]
+        soonest: float | None = rows[0][0]
+        return soonest
 
     async def page(self, query: Query) -> list[StoredRun]:
         """Give a page of runs; see `Store.page`."""

@@ -8,11 +8,11 @@ from psycopg import AsyncCursor
 from psycopg.rows import TupleRow
 
 from awaitpy.durable._store import Lease
-from awaitpy.stores._jobs import Answer, Append, Create, Job
+from awaitpy.stores._jobs import Answer, Append, Create, Job, Rewrite, Save
 from awaitpy.stores._postgres._errors import Overtaken
 from awaitpy.stores._postgres._plan import Found, Plan, head_columns
-from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._rows import digests
+from awaitpy.stores._postgres._statements import Statements
 
 
 async def write(
@@ -21,10 +21,9 @@ async def write(
     """Give what became of each job. Without `waits`, None for one whose run somebody else has locked."""
     ids = list({job.run_id for job in jobs})
     found = await _lock(cursor, statements, ids, waits=waits)
-    locked = set() if waits else await _locked(cursor, statements, set(ids) - {run.run_id for run in found})
-    plan = Plan(
-        found, await _known(cursor, statements, jobs), await _written(cursor, statements, jobs)
-    )
+    missing = set(ids) - {run.run_id for run in found}
+    locked = await _locked(cursor, statements, set() if waits else missing)
+    plan = Plan(found, await _known(cursor, statements, jobs), await _written(cursor, statements, jobs))
     answers = [None if job.run_id in locked else plan.answer(job) for job in jobs]
     leases = await _execute(cursor, statements, plan)
     return [leases.get(id(job), answer) for job, answer in zip(jobs, answers, strict=True)]
@@ -85,9 +84,7 @@ async def _written(
     return set(await cursor.fetchall())
 
 
-async def _execute(
-    cursor: AsyncCursor[TupleRow], statements: Statements, plan: Plan
-) -> dict[int, Lease]:
+async def _execute(cursor: AsyncCursor[TupleRow], statements: Statements, plan: Plan) -> dict[int, Lease]:
     """Write it all, and give the leases of the runs that were born with one, by their job."""
     leases = await _create(cursor, statements, list(plan.created.values()))
     if plan.hooks:
@@ -139,11 +136,7 @@ def _row(job: Create) -> dict[str, object]:
 
 
 async def _update(cursor: AsyncCursor[TupleRow], statements: Statements, plan: Plan) -> None:
-    saved = [
-        (run.run_id, run.revision, *head_columns(run.saved.head), run.saved.now, run.owner, run.until, run.mark)
-        for run in plan.found.values()
-        if run.saved is not None
-    ]
+    saved = [_saved(run, run.saved) for run in plan.found.values() if run.saved is not None]
     held = [
         (run.run_id, run.owner, run.until)
         for run in plan.found.values()
@@ -153,6 +146,10 @@ async def _update(cursor: AsyncCursor[TupleRow], statements: Statements, plan: P
         await cursor.execute(statements["save"], _columns(saved))
     if held:
         await cursor.execute(statements["hold"], _columns(held))
+
+
+def _saved(run: Found, job: Save | Rewrite) -> tuple[object, ...]:
+    return (run.run_id, run.revision, *head_columns(job.head), job.now, run.owner, run.until, run.mark)
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

@@ -34,22 +34,24 @@ class Link:
     """
 
     def __init__(self, url: str, client: Redis | None, prefix: str, patience: float) -> None:
-        self._url, self._client, self._is_own = url, client, client is None
+        self._url, self._is_own = url, client is None
+        self._client: Any = client  # redis-py types its methods in part
         self.prefix: Final = f"{prefix}:"
         self._patience = patience
 
     @property
-    def client(self) -> Redis:
+    def client(self) -> Any:
         """The client. Raises StoreError if there is none yet, or no longer."""
         if self._client is None:
             raise StoreError("The RedisStore is not open: await `store.open()` before its other verbs.")
         return self._client
 
     async def open(self) -> None:
-        """Have a client that answers, and a server that knows the scripts. A second call changes nothing."""
+        """Have a client that answers, and a server that knows the scripts; again, if it is there."""
         if self._client is None:
             # Tries are counted here, by one clock, and not once more in the client.
-            self._client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0))
+            make: Any = Redis
+            self._client = make.from_url(self._url, retry=Retry(NoBackoff(), 0))
         await self.tried(self._load_scripts)
 
     async def close(self) -> None:
@@ -99,7 +101,8 @@ class Link:
                 # The application's client may decode; a state is bytes.
                 words = (script.sha, 1, self.prefix, *arguments)
                 pipeline.execute_command("EVALSHA", *words, NEVER_DECODE=True)
-            return await pipeline.execute(raise_on_error=False)
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            return replies
 
     async def _load_scripts(self) -> None:
         for script in _scripts.ALL:

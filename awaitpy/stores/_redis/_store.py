@@ -41,8 +41,8 @@ class RedisStore:
     What is written is as durable as the server is set up to be, and no more:
 
     - `appendonly yes` with `appendfsync always`: on disk when the verb returns.
-    - `appendonly yes` with `appendfsync everysec`: a crash of the machine may lose the last second or two, so
-      that steps run a second time and deliveries that were answered with 200 are gone.
+    - `appendonly yes` with `appendfsync everysec`: a crash of the machine may lose the last second or two,
+      so that steps run a second time and deliveries that were answered with 200 are gone.
     - Snapshots only, which is Redis's default: a crash loses all since the last one, often minutes.
     - A failover to a replica loses what the replica did not have yet, whatever the disk has: replication
       does not wait.
@@ -226,9 +226,10 @@ class RedisStore:
         return [stored_run(row) for row in rows]
 
     async def _purge(self, before: float, status: str) -> int:
-        kept = purged = 0
+        kept: int = 0
+        purged: int = 0
         while True:
-            words = [status, kept, AT_ONCE, time(before)]
+            words: list[Argument] = [status, kept, AT_ONCE, time(before)]
             seen, removed = await self._link.call(_scripts.purge, words)
             kept, purged = kept + seen - removed, purged + removed
             if seen < AT_ONCE:
@@ -243,4 +244,4 @@ def _index(query: Query) -> str:
 
 
 def _listed(workflows: Sequence[str] | None) -> list[Argument]:
-    return listed(dict.fromkeys(filter(is_text, workflows or ())))
+    return listed(dict.fromkeys(name for name in workflows or () if is_text(name)))
