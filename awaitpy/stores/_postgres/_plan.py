@@ -78,7 +78,7 @@ class Plan:
                 return self._save(job)
             case Rewrite():
                 return self._rewrite(job)
-            case Hold():
+            case _:
                 return self._hold(job)
 
     def _create(self, job: Create) -> Answer:

@@ -163,19 +163,16 @@ class PostgresStore:
             return []
         check_texts(owner)
         statement = self._statements["claim_due" if run_id is None else "claim_one"]
-        values = {"owner": owner, "now": now, "until": until, "limit": limit, "run_id": run_id}
+        values: dict[str, Any] = {
+            "owner": owner,
+            "now": now,
+            "until": until,
+            "limit": limit,
+            "run_id": run_id,
+        }
         values |= {"workflows": _texts(workflows), "mark": secrets.randbits(63)}
 
-        async def work(again: bool) -> list[TupleRow]:
-            async with self._link.writing() as cursor:
-                if again:  # the try before may have got through
-                    await cursor.execute(self._statements["claimed"], values)
-                    if rows := await cursor.fetchall():
-                        return rows
-                await cursor.execute(statement, values)
-                return await cursor.fetchall()
-
-        rows = await self._link.tried(work)
+        rows = await self._link.tried(lambda again: self._claimed(statement, values, again))
         return [Lease(found, owner, token, until) for found, token, _ in sorted(rows, key=_due)]
 
     async def renew(self, leases: Sequence[Lease], *, until: float) -> list[str]:
@@ -254,6 +251,15 @@ class PostgresStore:
                     return [True]
         async with self._link.writing() as cursor:
             return await write(cursor, self._statements, jobs, waits=alone)
+
+    async def _claimed(self, statement: bytes, values: dict[str, Any], again: bool) -> list[TupleRow]:
+        async with self._link.writing() as cursor:
+            if again:  # the try before may have got through
+                await cursor.execute(self._statements["claimed"], values)
+                if rows := await cursor.fetchall():
+                    return rows
+            await cursor.execute(statement, values)
+            return await cursor.fetchall()
 
     async def _delete(self, statement: str, values: Sequence[object]) -> int:
         """Delete what the statement deletes, with all that belongs to it; give how many runs."""

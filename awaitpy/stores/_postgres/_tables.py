@@ -54,6 +54,11 @@ CREATE TABLE {s}.hooks (
 CREATE INDEX hooks_run ON {s}.hooks (run_id);
 """),
 )
+# Not by to_regclass: it may look into a cache from before the lock was ours.
+HAS_VERSION = """
+SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND relname = 'version'
+"""
 VERSION_TABLE = sql.SQL("CREATE TABLE {s}.version (version bigint NOT NULL)")
 VERSION = sql.SQL("SELECT version FROM {s}.version")
 FIRST_VERSION = sql.SQL("INSERT INTO {s}.version VALUES (0)")
@@ -91,9 +96,8 @@ async def _migrate(cursor: AsyncCursor[TupleRow], schema: str) -> None:
 
 async def _version(cursor: AsyncCursor[TupleRow], schema: str) -> int | None:
     """The version of the tables; None if there are none."""
-    name = sql.Identifier(schema, "version").as_string(cursor)
-    await cursor.execute("SELECT to_regclass(%s)", [name])
-    if await cursor.fetchone() == (None,):
+    await cursor.execute(HAS_VERSION, [schema])
+    if await cursor.fetchone() is None:
         return None
     await cursor.execute(VERSION.format(s=sql.Identifier(schema)))
     row = await cursor.fetchone()

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from awaitpy.durable._store import Head, HookTaken, Lease, LeaseLost, Line, Query, StoredRun
 from awaitpy.stores import _metadata
-from awaitpy.stores._jobs import Answer, Append, Create, Hold, Job, Rewrite, Save
+from awaitpy.stores._jobs import Answer, Append, Create, Job, Rewrite, Save
 from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._scripts import Script
 from awaitpy.stores._texts import kept
@@ -36,7 +36,7 @@ def call_of(job: Job, window: int) -> tuple[Script, list[Argument]]:
         case Rewrite():
             words = [job.run_id, _mark(job), time(job.now), job.revision, *head_words(job.head)]
             return _scripts.rewrite, [*words, *_data(job.lines), *listed(job.hooks)]
-        case Hold():
+        case _:
             words = [job.run_id, job.lease.owner, job.lease.token, time(job.until)]
             return _scripts.hold, words
 
