@@ -117,6 +117,24 @@ async def test_a_claim_whose_answer_was_lost_gives_the_same_runs(store, monkeypa
     assert len(await store.claim("me", now=1.0, until=2.0, limit=2)) == 1
 
 
+async def test_a_write_to_a_replica_is_tried_again_until_it_is_the_primary(store, client, monkeypatch):
+    lease = await born(store, "a")
+    send, seen = store._link._send, []
+
+    async def promoted_after_the_first_try(calls):
+        replies = await send(calls)
+        if not seen:
+            seen.append(replies)
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+        return replies
+
+    monkeypatch.setattr(store._link, "_send", promoted_after_the_first_try)
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    await store.append(lease, lines("x"))
+    assert isinstance(seen[0][0], redis.exceptions.ReadOnlyError)
+    assert (await loaded(store, "a")).lines == (b"x",)
+
+
 async def test_tokens_grow_also_when_the_server_has_lost_the_last(place, store, client):
     old = await born(store, "a", until=NOW)
     await client.delete(f"{place.name}:token")
