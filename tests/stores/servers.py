@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+DEBIAN = Path("/usr/lib/postgresql")
 PATIENCE = 60
 """Seconds within which a server has to be up, or down. They take about one."""
 
@@ -150,7 +151,7 @@ class Redis(Server):
 
 def find_postgres():
     """Give the folder of its programs: the newest of Debian's, what pg_config says, PATH, or pip's."""
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda found: -int(found.parent.name))
+    debian = sorted(DEBIAN.glob("*/bin"), key=lambda found: -int(found.parent.name))
     for folder in [*debian, *_told_by_pg_config(), *_on_path("pg_ctl"), *_by_pip()]:
         if all((folder / program).exists() for program in ("initdb", "postgres", "pg_ctl")):
             return folder

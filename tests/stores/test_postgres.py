@@ -13,7 +13,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from awaitpy.durable import HookTaken, LeaseLost, Line, StoreError
 from awaitpy.stores import PostgresStore
+from awaitpy.stores._jobs import Append
 from awaitpy.stores._postgres import _store, _tables
+from awaitpy.stores._postgres._write import write_plain
 from awaitpy.testing import StoreSuite
 from awaitpy.testing._suite import NOW, add, born, claim, head, ids, lines, loaded, refused
 
@@ -145,6 +147,31 @@ async def test_a_run_that_is_locked_for_long_is_an_error_that_may_pass(place, st
         assert "LockNotAvailable" in str(error)
         assert error.transient
     await hasty.close()
+
+
+async def test_a_process_that_is_stopped_in_a_transaction_holds_a_run_for_its_patience_only(place, store):
+    lease = await born(store, "a")
+    stopped = place.store(patience=0.2)
+    await stopped.open()
+
+    async def stop_half_way():
+        async with stopped._link.writing() as cursor:
+            await cursor.execute(stopped._statements["lock"], [["a"]])
+            await store.append(lease, lines("x"))
+            await cursor.execute("SELECT")
+
+    await refused(psycopg.errors.IdleInTransactionSessionTimeout, stop_half_way())
+    assert (await loaded(store, "a")).lines == (b"x",)
+    await stopped.close()
+
+
+async def test_an_append_that_a_pooler_hands_on_too_late_is_not_written_again(store):
+    lease = await born(store, "a")
+    job = Append(lease=lease, lines=tuple(lines("x", "y")))
+    for is_first in (True, False):
+        async with store._link.cursor() as cursor:
+            assert await write_plain(cursor, store._statements, job) is is_first
+    assert (await loaded(store, "a")).lines == (b"x", b"y")
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from awaitpy.durable import LeaseLost, Line, StoreError
+import awaitpy
+from awaitpy.durable import Lease, LeaseLost, Line, StoreError
 from awaitpy.stores._jobs import DOUBTS, Doubts
 from awaitpy.testing._suite import NOW, add, born, claim, head, ids, lines, loaded, refused
+from tests.stores import servers
+from tests.stores.conftest import running
 
 ANOTHER = Path(__file__).with_name("another.py")
 SOON = 60.0
@@ -21,7 +25,8 @@ SOON = 60.0
 async def another(place, *words):
     """Start another process that uses the same place."""
     command = [sys.executable, ANOTHER, *place.words, *words]
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    env = {**os.environ, "PYTHONPATH": str(Path(awaitpy.__file__).parents[1])}
+    return await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
 
 
 async def told(process):
@@ -42,6 +47,31 @@ def broken_after(work, error, times=1):
         return given
 
     return lossy
+
+
+def missing():
+    raise servers.Missing("needs a server: install one")
+
+
+def test_without_a_server_a_test_is_skipped_and_says_how_to_get_one(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="install one"):
+        next(running(missing))
+
+
+def test_without_a_server_a_test_fails_where_ci_is_set(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(servers.Missing, match="install one"):
+        next(running(missing))
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+def test_where_no_server_is_found_it_is_told_how_to_get_one(monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(servers, "DEBIAN", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(servers.Missing, match=r"apt-get install .*, or pip install"):
+        getattr(servers, f"find_{kind}")()
 
 
 async def test_two_processes_share_what_is_due_and_neither_gets_what_the_other_has(place, store):
@@ -190,10 +220,7 @@ async def test_a_failed_append_can_be_asked_for_again(place, monkeypatch):
 
 
 def test_the_oldest_of_many_failed_appends_is_forgotten():
-    doubts, lease = Doubts(), None
-    from awaitpy.durable import Lease
-
-    lease = Lease("a", "me", 1, 2.0)
+    doubts, lease = Doubts(), Lease("a", "me", 1, 2.0)
     jobs = [doubts.append(lease, (Line(str(number).encode()),)) for number in range(DOUBTS + 1)]
     for job in jobs:
         doubts.keep(job)

@@ -93,18 +93,23 @@ ON CONFLICT (hook_id) DO NOTHING RETURNING hook_id
 INSERT INTO {s}.lines (run_id, seq, data, mark)
 SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[])
 """,
-    # One append by itself, in one round trip: nothing where the group would have more to say.
+    # One append by itself, in one round trip: nothing where the group would have more to say. It looks
+    # for its own mark, since a pooler may hand it on when its sender has given it up and done it again.
     "append": """
 WITH run AS (
     SELECT held.run_id, (
         SELECT coalesce(max(line.seq), -1) FROM {s}.lines AS line WHERE line.run_id = held.run_id
     ) AS seq
-    FROM {s}.runs AS held WHERE held.run_id = %s AND held.token = %s AND held.owner = %s
+    FROM {s}.runs AS held
+    WHERE held.run_id = %(run_id)s AND held.token = %(token)s AND held.owner = %(owner)s
     FOR NO KEY UPDATE OF held SKIP LOCKED
 )
 INSERT INTO {s}.lines (run_id, seq, data, mark)
-SELECT run.run_id, run.seq + new.number, new.data, %s
-FROM run, unnest(%s::bytea[]) WITH ORDINALITY AS new (data, number)
+SELECT run.run_id, run.seq + new.number, new.data, %(mark)s
+FROM run, unnest(%(data)s::bytea[]) WITH ORDINALITY AS new (data, number)
+WHERE %(mark)s NOT IN (
+    SELECT line.mark FROM {s}.lines AS line WHERE line.run_id = %(run_id)s ORDER BY line.seq DESC LIMIT 32
+)
 """,
     "save": """
 UPDATE {s}.runs AS run

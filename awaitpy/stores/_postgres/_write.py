@@ -40,9 +40,9 @@ def plain_append(jobs: Sequence[Job]) -> Append | None:
 
 async def write_plain(cursor: AsyncCursor[TupleRow], statements: Statements, job: Append) -> bool:
     """Whether it is written, by one statement. If not, the group finds out why."""
-    lease, data = job.lease, [line.data for line in job.lines]
-    values = [lease.run_id, lease.token, lease.owner, job.mark, data]
-    await cursor.execute(statements["append"], values)
+    lease = job.lease
+    values = {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner, "mark": job.mark}
+    await cursor.execute(statements["append"], {**values, "data": [line.data for line in job.lines]})
     return cursor.rowcount > 0
 
 
