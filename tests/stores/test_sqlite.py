@@ -15,7 +15,7 @@ import pytest
 from awaitpy import stores
 from awaitpy.durable import Head, HookTaken, Lease, Line, Query, StoreError
 from awaitpy.stores import SQLiteStore
-from awaitpy.stores._sqlite_schema import MIGRATIONS
+from awaitpy.stores._sqlite_schema import MIGRATIONS, configure
 from awaitpy.stores._sqlite_thread import _Job
 from awaitpy.testing import StoreSuite
 
@@ -114,7 +114,7 @@ async def test_what_is_asked_at_the_same_time_is_one_transaction(store):
     await store._writer.ask(lambda db: db.set_trace_callback(said.append), writes=False)
     told = await batch(store, *(new(store, f"run-{n}") for n in range(50)))
     assert told == [True] * 50
-    assert said.count("COMMIT") == 3, "who set the trace, who held back, and the fifty"
+    assert said.count("COMMIT") <= 3, "who set the trace, who held back, and the fifty"
     assert len(await store.page(Query())) == 50
 
 
@@ -147,6 +147,21 @@ async def test_who_is_cancelled_disturbs_nobody(store):
         await asyncio.sleep(0)
     assert await asyncio.gather(calls[0], calls[2]) == [True, True]
     assert calls[1].cancelled()
+
+
+async def test_a_poll_that_sees_no_change_goes_on_waiting(path):
+    async with opened(path, poll=0.001) as store:
+        await store.changed(0)
+        await store.changed(0.01)
+
+
+async def test_changes_of_one_moment_ring_once(store):
+    due = Head(workflow="order", version=1, status="queued", state=b"state", due=1.0)
+    await store.changed(0)
+    waiting = asyncio.ensure_future(store.changed(60))
+    await asyncio.sleep(0)
+    assert await batch(store, new(store, "a", due), new(store, "b", due)) == [True, True]
+    await waiting
 
 
 # Trouble
@@ -191,6 +206,15 @@ async def test_a_file_that_is_locked_at_the_start_is_waited_for_and_then_told(pa
     await store.open()
     assert await new(store, "run") is True
     await store.close()
+
+
+async def test_who_else_turns_wal_on_at_this_moment_is_waited_for(path, monkeypatch):
+    with closing(sqlite3.connect(path)) as other, closing(sqlite3.connect(path, timeout=0)) as db:
+        other.execute("CREATE TABLE mine (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr("time.sleep", lambda seconds: other.rollback())
+        configure(db, "FULL", 60)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_a_damaged_file_is_an_error(path):
