@@ -6,9 +6,10 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitpy._tasks import finish, place
+from awaitpy._leg import wake
 from awaitpy._replay import Replay
 from awaitpy._state import settle
+from awaitpy._tasks import finish, place
 from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
 from awaitpy.events import Event, EventName
 
@@ -100,8 +101,8 @@ class Journal:
 
 async def _finished(task: asyncio.Task[None]) -> None:
     """Wait for a task as `finish` does, cheaper: this is paid per entry."""
-    waiter = asyncio.get_running_loop().create_future()
-    task.add_done_callback(lambda _: waiter.done() or waiter.set_result(None))
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task.add_done_callback(lambda _: wake([waiter]))
     try:
         await waiter
     except asyncio.CancelledError:
