@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from awaitpy.stores._memory import MemoryStore
+    from awaitpy.stores._sqlite import SQLiteStore
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "SQLiteStore"]
 
 # A store imports its database's driver, and a program uses one store.
 _LATER = {
     "MemoryStore": "awaitpy.stores._memory",
+    "SQLiteStore": "awaitpy.stores._sqlite",
 }
 
 
