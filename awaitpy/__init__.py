@@ -16,8 +16,26 @@ from awaitpy._hooks import (
     next_wakeup,
     pending_hook,
 )
+from awaitpy._policy import Retry
+from awaitpy._policy_errors import (
+    Cancelled,
+    NotUndone,
+    PendingTimer,
+    StepInterrupted,
+    StepTimeout,
+    UndoFailed,
+)
 from awaitpy._runner import Outcome, Runner, resume, run
-from awaitpy._state import PendingRecord, ResumeState, append_entries, forget, rewind
+from awaitpy._state import (
+    PendingRecord,
+    ResumeState,
+    TimerRecord,
+    append_entries,
+    cancel,
+    forget,
+    rewind,
+)
+from awaitpy._timers import pending_timer
 from awaitpy._waiting import Refusal
 from awaitpy._wire import Entry
 from awaitpy._workflow import workflow
@@ -54,12 +72,15 @@ from awaitpy.typing import Step
 if TYPE_CHECKING:
     from awaitpy._catching import catching
     from awaitpy._converter import make_converter
+    from awaitpy._current import CurrentStep, current_step
     from awaitpy._http import HookAnswer, answer
     from awaitpy._request import HookRequest, MalformedBody
     from awaitpy.webhooks import SignatureRefused
 
 __all__ = [
     "AwaitpyError",
+    "Cancelled",
+    "CurrentStep",
     "DuplicateStepKey",
     "Entry",
     "Err",
@@ -76,22 +97,29 @@ __all__ = [
     "JournalError",
     "MalformedBody",
     "MethodNotAllowed",
+    "NotUndone",
     "Ok",
     "Outcome",
     "PayloadMisfit",
     "PendingHook",
     "PendingRecord",
+    "PendingTimer",
     "Refusal",
     "Result",
     "ResumeState",
+    "Retry",
     "RunError",
     "RunFinished",
     "Runner",
     "SignatureRefused",
     "StateError",
     "Step",
+    "StepInterrupted",
     "StepMisuse",
+    "StepTimeout",
     "SuspensionSwallowed",
+    "TimerRecord",
+    "UndoFailed",
     "UnexpectedError",
     "UnknownHook",
     "UnknownStep",
@@ -102,8 +130,10 @@ __all__ = [
     "WorkflowMismatch",
     "answer",
     "append_entries",
+    "cancel",
     "catching",
     "create_hook",
+    "current_step",
     "first_of",
     "forget",
     "get_pending_hooks",
@@ -115,6 +145,7 @@ __all__ = [
     "make_converter",
     "next_wakeup",
     "pending_hook",
+    "pending_timer",
     "resume",
     "rewind",
     "run",
@@ -128,8 +159,10 @@ _LATER = {
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
     "SignatureRefused": "awaitpy.webhooks",
+    "CurrentStep": "awaitpy._current",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",
+    "current_step": "awaitpy._current",
     "make_converter": "awaitpy._converter",
 }
 

@@ -245,14 +245,17 @@ def is_pending_hook(error: object) -> TypeIs[PendingHook]:
 def next_wakeup(state: ResumeState) -> datetime | None:
     """Give the time (aware, UTC) at which the state next needs a `resume`; None for never.
 
-    At once if a delivery waits to be taken, else at the first deadline.
+    At once if a delivery waits to be taken or the run was cancelled, else at the first deadline or timer.
     """
     if state.end is not None:
         return None
+    if state.cancelled is not None:
+        return datetime.fromtimestamp(0, UTC)
     waiting = [hook for hook in state.hooks.values() if hook.step_key is not None]
     ready = [hook.deliveries[0].at for hook in waiting if hook.deliveries]
     ends = (_end_of_wait(hook, state) for hook in waiting)
-    return min(ready or [end for end in ends if end is not None], default=None)
+    timers = (note.until for note in state.underway.values())
+    return min(ready or [end for end in (*ends, *timers) if end is not None], default=None)
 
 
 def _end_of_wait(hook: OpenHook, state: ResumeState) -> datetime | None:

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitpy._leg import wake
 from awaitpy._replay import Replay
-from awaitpy._state import settle
+from awaitpy._tables import Tables
 from awaitpy._tasks import finish, place
-from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, VALUE, Entry, Status
+from awaitpy._wire import (
+    CUT,
+    CUT_OFF,
+    ELAPSED,
+    ERROR,
+    HOOK,
+    NOTE,
+    POLICY,
+    VALUE,
+    Entry,
+    Status,
+)
 from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
@@ -27,29 +38,29 @@ _ENDS: Final[dict[Status, EventName]] = {
 }
 
 
-class Journal:
+class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_given", "_run_id", "_settings", "closed", "cuts", "hooks", "observed", "replay")
+    __slots__ = ("_given", "_run_id", "_settings", "cuts", "observed", "replay")
 
-    def __init__(self, settings: Settings, state: ResumeState) -> None:
+    def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
+        super().__init__(state)
         self._settings = settings
         self._run_id = state.run_id
-        self.replay = Replay(state, settings.retired)
-        self.hooks = dict(state.hooks)
-        self.closed = dict(state.closed)
+        self.replay = Replay(state, settings.retired, undoing=undoing)
         self.observed = settings.on_event is not None
         self.cuts: list[Entry] = []
         self._given: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
-        self.replay.add(entry)
-        if entry.hook_id is not None:
-            settle(entry, self.hooks, self.closed)
-        if entry.kind == ERROR:
+        if entry.kind != NOTE:
+            self.replay.add(entry)
+        if entry.hook_id is not None or entry.kind >= NOTE or self.underway:
+            self.settle(entry)
+        if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
-        elif entry.kind in {VALUE, HOOK}:
+        elif entry.kind in {VALUE, HOOK, ELAPSED}:
             self.tell("step.completed", entry.key)
         if self._settings.checkpoint is not None:
             given_away = self._give(entry, self._settings.checkpoint)

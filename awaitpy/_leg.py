@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -41,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True):
     checkpoint: Callable[[Entry], Awaitable[None] | None] | None = None
     on_event: Callable[[Event], None] | None = None
     retired: frozenset[str] = frozenset()
+    hold: float = 10.0
+    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    entropy: Callable[[int], bytes] = os.urandom
 
 
 def leaves(error: Any) -> bool:

@@ -7,62 +7,77 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from awaitpy import _hooks, _waiting
+from awaitpy import _attempts, _hooks, _timers, _waiting
 from awaitpy import _payload as payloads
-from awaitpy._tasks import place
+from awaitpy._policy import DEFAULT
+from awaitpy._policy_errors import NotUndone
 from awaitpy._waits import is_wait
-from awaitpy._wire import CUT, CUT_OFF, ERROR, HOOK, TIMEOUT, VALUE, Entry
+from awaitpy._wire import CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
 from awaitpy.errors import UnexpectedError
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awaitpy._payload import Returns
+    from awaitpy._policy import Policy
     from awaitpy._session import Session
 
 _Raw: Final = msgspec.Raw
 
 
-async def run_new(
-    session: Session,
-    key: str,
-    returns: Returns,
-    fn: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Run a new step and journal what it gave, unless that is a wait."""
+class Call(msgspec.Struct):
+    """One asked step: its full key, its function, and how it is carried out and journaled."""
+
+    key: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    returns: Returns
+    policy: Policy = DEFAULT
+
+
+async def run_new(session: Session, call: Call) -> Any:
+    """Run a new step, under its policy, and journal what it gave, unless that is a wait."""
     if session.journal.cuts:
         await session.flush()
-    held = session.waiting.pop(key, None)
-    if held is not None and (known := _waiting.known(held, fn, returns)) is not None:
+    held = session.waiting.pop(call.key, None)
+    if held is not None and (known := _waiting.known(held, call.fn, call.returns)) is not None:
         return Err(known)
-    session.journal.tell("step.started", key)
-    failure: BaseException | None = None
-    given: Any = None
-    session.active += 1
-    token = place.set(session.inside)
-    try:
-        given = fn(*args, **kwargs)
-        if hasattr(given.__class__, "__await__"):
-            given = await given
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by keep
-        failure = error
-    except BaseException:
-        session.done()
-        raise
-    finally:
-        place.reset(token)
-    if failure is None and is_wait(given):
-        session.done()
-        return given
-    return await keep(session, key, returns, given, failure)
+    attempt = 1
+    note = session.journal.underway.get(call.key)
+    if note is not None and call.fn is not _timers.pending_timer:
+        if note.began and call.policy.on_unknown == "fail":
+            session.active += 1
+            return await keep(session, call, Err(_attempts.interrupted(note)), None)
+        attempt = await _attempts.taken_up(session, note)
+    failure, given = await _attempts.make(session, call, attempt)
+    return await settled(session, call, attempt, failure, given)
 
 
-async def keep(
-    session: Session, key: str, returns: Returns, given: Any, failure: BaseException | None
+async def settled(
+    session: Session, call: Call, attempt: int, failure: BaseException | None, given: Any
 ) -> Any:
+    """Journal what an attempt gave, which still counts as under way, or make another."""
+    while failure is not None or not is_wait(given):
+        delay = _attempts.delay(session, call.policy, attempt, failure, given)
+        if delay is None:
+            return await keep(session, call, given, failure)
+        await _attempts.put_off(session, call.key, attempt, delay)
+        attempt += 1
+        failure, given = await _attempts.make(session, call, attempt)
+    if call.policy.on_unknown is not None:
+        await _attempts.clear(session, call.key)
+    session.done()
+    return given
+
+
+async def keep(session: Session, call: Call, given: Any, failure: BaseException | None) -> Any:
     """Journal what a step gave, while it still counts as under way; end the run if it failed."""
     error: UnexpectedError | None = None
+    key, returns = call.key, call.returns
+    if call.policy.settles:
+        failure, given = _undone(key, failure, given)
     try:
         if failure is not None:
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
@@ -71,11 +86,22 @@ async def keep(
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
         error = UnexpectedError(key, _journal_error(key, cause, returns))
+        if cause is failure:
+            await _attempts.clear(session, key)
     finally:
         session.done()
     if error is not None:
         await session.stop(error)
     return given
+
+
+def _undone(key: str, failure: BaseException | None, given: Any) -> tuple[BaseException | None, Any]:
+    """Make of a failed undo an error to journal: it is reported, and must not stop the others."""
+    if isinstance(failure, Exception):
+        return None, Err(NotUndone(key, f"{type(failure).__name__}: {failure}"))
+    if given.__class__ is Err and given.error.__class__ not in _attempts.ERRORS:
+        return failure, Err(NotUndone(key, str(given.error)))
+    return failure, given if given.__class__ is Err else None
 
 
 def _entry(key: str, given: Any, returns: Returns) -> Entry:
@@ -91,6 +117,8 @@ def _entry(key: str, given: Any, returns: Returns) -> Entry:
 
 
 def _error_entry(key: str, error: Any, returns: Returns) -> Entry:
+    if error.__class__ in _attempts.ERRORS:
+        return _attempts.error_entry(key, error)
     form, data = returns.errors.encode(error)
     return Entry(key, ERROR, _Raw(data), form)
 
@@ -102,15 +130,9 @@ def _journal_error(key: str, cause: Exception, returns: Returns) -> Exception:
     return cause
 
 
-async def replayed(
-    session: Session,
-    entry: Entry,
-    returns: Returns,
-    fn: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
+async def replayed(session: Session, entry: Entry, call: Call) -> Any:
     """Give what the journal has for a step. Raises `Misfit`."""
+    returns = call.returns
     if entry.kind == CUT:
         if bytes(entry.payload) != bytes(CUT_OFF):
             raise payloads.Misfit("$", "the entry is damaged")
@@ -125,5 +147,11 @@ async def replayed(
         return Err(_waiting.timed_out(entry))
     if entry.kind == HOOK:
         return _hooks.restored(entry.payload)
-    pending = await _waiting.asked_again(entry, returns, fn, args, kwargs)
-    return _waiting.decoded(session, pending, str(entry.hook_id), entry.payload)
+    if entry.kind == POLICY:
+        return Err(_attempts.error_of(entry))
+    if entry.kind == ELAPSED:
+        return None
+    if entry.hook_id is None:
+        raise payloads.Misfit("$", f"the entry is a {entry.kind_name}, which no step gives")
+    pending = await _waiting.asked_again(entry, returns, call.fn, call.args, call.kwargs)
+    return _waiting.decoded(session, pending, entry.hook_id, entry.payload)

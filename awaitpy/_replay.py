@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from awaitpy._wire import CUT, Entry
+from awaitpy._wire import CUT, UNDOING, Entry
 from awaitpy.errors import DuplicateStepKey, WorkflowDrift
 
 if TYPE_CHECKING:
@@ -36,11 +36,15 @@ class Replay:
         "version",
     )
 
-    def __init__(self, state: ResumeState, retired: Collection[str]) -> None:
+    def __init__(self, state: ResumeState, retired: Collection[str], *, undoing: bool = False) -> None:
         self.entries = dict(state.entries)
         self._known = len(self.entries)
         self.version = state.version
         self.due = dict(state.entries)
+        if undoing or state.undoing:
+            self.due = {
+                k: e for k, e in self.due.items() if k.startswith(UNDOING) == undoing and k != UNDOING
+            }
         for key in retired:
             self.due.pop(key, None)
         self.asked: set[str] = set()

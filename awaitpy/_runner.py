@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -11,11 +12,13 @@ from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import Unresolved
 from awaitpy._hooks import moment, system_time
-from awaitpy._leg import Exit, Settings
+from awaitpy._leg import Settings
+from awaitpy._legs import next_state, undoes, undone, unwound
+from awaitpy._policy import in_seconds
+from awaitpy._policy_errors import PendingTimer
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
-from awaitpy._tasks import place
 from awaitpy.errors import (
     JournalError,
     PendingHook,
@@ -28,7 +31,7 @@ from awaitpy.result import Err, Ok, Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from cattrs import Converter
 
@@ -61,6 +64,10 @@ class Runner:
     - `version`: the version of the workflow, instead of what `@workflow` says.
     - `retired`: keys of steps that the code no longer has, which are then no drift.
     - `converter`: a cattrs converter for types that MessagePack can't carry; see `make_converter`.
+    - `hold`: how long a sleep or the delay of a retry may be to be waited for here, as a timedelta or
+      seconds; for a longer one the run is suspended.
+    - `sleep`: awaited with seconds for those; `entropy`: gives so many random bytes. Tests hand in
+      their own.
     """
 
     def __init__(
@@ -73,6 +80,9 @@ class Runner:
         version: int | None = None,
         retired: Collection[str] = (),
         converter: Converter | None = None,
+        hold: timedelta | float = 10.0,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._run_id = run_id
         self._version = version
@@ -82,6 +92,9 @@ class Runner:
             checkpoint=checkpoint,
             on_event=on_event,
             retired=frozenset(retired),
+            hold=in_seconds(hold),
+            sleep=sleep,
+            entropy=entropy,
         )
 
     def start(
@@ -103,7 +116,7 @@ class Runner:
             workflows.bind(workflow, args, kwargs)  # what it does not take needs no type
             raise
         return ResumeState(
-            run_id=self._run_id or os.urandom(16).hex(),
+            run_id=self._run_id or self._settings.entropy(16).hex(),
             workflow=flow.name,
             version=self._version_of(flow),
             revision=0,
@@ -173,38 +186,24 @@ class Runner:
     async def _leg(
         self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
     ) -> Outcome[Any, Any]:
-        """Run the workflow over the state until it ends or suspends; leave nothing running."""
+        """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
         session.journal.tell("run.started")
-        token = place.set(session.mark)
-        try:
-            why = await session.completed(await body)
-        except BaseException as error:
-            ended = session.ended_by(error)
-            session.drains = ended is not None
-            if ended is None:
-                raise
-            why = ended
-        finally:
-            place.reset(token)
-            session.uncancel()
-            await session.sweep()
-        return self._outcome(flow, session, why)
-
-    def _outcome(self, flow: Described, session: Session, why: Exit) -> Outcome[Any, Any]:
-        completed = why.status == "completed"
-        result: Result[Any, Any] = Ok(why.value) if completed else Err(why.error)
-        if session.read_only:
-            return Outcome(result, session.state)
-        state = _next_state(flow, session, why)
-        session.journal.tell_end(state.status, None if completed else _told(why.error))
-        return Outcome(result, state)
+        why = await unwound(session, body)
+        if why.status == "failed" and undoes(session):
+            last, why = await undone(session, why)
+        else:
+            last = session
+        state = session.state if session.read_only else next_state(flow, session.state, last, why)
+        if not session.read_only:
+            session.journal.tell_end(state.status, _told(why.error))
+        return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
 _codecs = payloads.Codecs()
 
 
 def _told(error: Any) -> Any:
-    return None if isinstance(error, PendingHook) else error
+    return None if isinstance(error, (PendingHook, PendingTimer)) else error
 
 
 def _problem(error: Exception) -> str:
@@ -215,30 +214,6 @@ def _interrupted(state: ResumeState, error: Any) -> Outcome[Any, Any]:
     return Outcome(
         Err(error), state if state.status == "interrupted" else changed(state, status="interrupted")
     )
-
-
-def _next_state(flow: Described, session: Session, why: Exit) -> ResumeState:
-    """Give the state after a leg; the very same one if the leg changed nothing."""
-    state = session.state
-    hooks = session.waits(why) if session.journal.hooks else {}
-    if not session.replay.new and why.status == state.status and _same(hooks, state.hooks):
-        return state
-    finished = why.status in {"completed", "failed"}
-    ok = why.status == "completed"
-    value = why.value if ok else why.error
-    return changed(
-        state,
-        status=why.status,
-        entries=session.replay.entries,
-        hooks=hooks,
-        closed=session.journal.closed,
-        forgotten=session.replay.forgotten,
-        end=workflows.ending(flow, ok, value, session.codecs) if finished else None,
-    )
-
-
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one == other and list(one) == list(other)
 
 
 _default = Runner()

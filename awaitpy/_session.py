@@ -16,6 +16,7 @@ from awaitpy import _tasks
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
+from awaitpy._policy_errors import PendingTimer
 from awaitpy._waits import unpark
 from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from awaitpy._state import ResumeState
+    from awaitpy._undo import Undo
     from awaitpy._wire import Entry, OpenHook
 
 
@@ -43,6 +45,7 @@ class Session:
         "_unwinding",
         "active",
         "awaited",
+        "cancelled",
         "codecs",
         "drains",
         "exit",
@@ -60,21 +63,35 @@ class Session:
         "root",
         "settings",
         "state",
+        "undos",
         "waiting",
         "working",
     )
 
-    def __init__(self, settings: Settings, state: ResumeState, working: Collection[CodeType]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: ResumeState,
+        working: Collection[CodeType],
+        *,
+        undoing: bool = False,
+    ) -> None:
         self.settings = settings
         self.working = working
         self.state = state
         self.codecs = settings.codecs
         self.returns = settings.codecs.for_leg()
-        self.journal = Journal(settings, state)
+        self.journal = Journal(settings, state, undoing=undoing)
         self.replay = self.journal.replay
         self.pacing = Pacing(self.replay)
-        self.waiting = {h.step_key: h for h in state.hooks.values() if h.step_key is not None}
-        self.parked: dict[str, PendingHook] = {}
+        self.waiting: dict[str, OpenHook | None] = {
+            h.step_key: h for h in state.hooks.values() if h.step_key is not None
+        }
+        if state.underway:
+            self.waiting.update(dict.fromkeys(state.underway))
+        self.parked: dict[str, PendingHook | PendingTimer] = {}
+        self.undos: dict[str, Undo] = {}
+        self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
@@ -82,13 +99,19 @@ class Session:
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.active = 0
         self.awaited: list[asyncio.Future[None]] = []
-        self.mark, self.inside = object(), object()
+        self.mark, self.inside = object(), _tasks.Inside(state.run_id)
         root = asyncio.current_task()
         if root is None:
             raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
         self.root = root
         # Whether an entry need only be added: nobody is told, nothing is to be journaled before it.
-        self._unwatched = not (self.journal.observed or settings.checkpoint or state.forgotten or state.end)
+        self._unwatched = not (
+            self.journal.observed
+            or settings.checkpoint
+            or state.forgotten
+            or state.end
+            or self.cancelled is not None
+        )
         self.quick = self._unwatched
         self._cancels = root.cancelling()
         self._root_leaves = False
@@ -179,6 +202,9 @@ class Session:
 
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""
+        if self.state.undoing and self.exit is None:
+            # Undoing goes on in a later leg: all that is to be undone has to be asked for again.
+            await self.quiet(until=lambda: self.undos.keys() >= set(self.state.undoing))
         await self._end(Exit("failed", error))
 
     async def refuse(self, error: Any) -> NoReturn:
@@ -241,10 +267,10 @@ class Session:
                 break
         self.left.add(task)
 
-    async def park(self, pending: PendingHook) -> NoReturn:
+    async def park(self, pending: PendingHook | PendingTimer) -> NoReturn:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
         self.parked[pending.step_key] = pending
-        self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
+        self._tell_wait(pending)
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
@@ -261,6 +287,12 @@ class Session:
             self._root_leaves = self._root_leaves and not in_root
         await self.leave()
 
+    def _tell_wait(self, pending: PendingHook | PendingTimer) -> None:
+        if isinstance(pending, PendingHook):
+            self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
+        else:
+            self.journal.tell("timer.waiting", pending.step_key, pending.until)
+
     async def _settle(self) -> None:
         if self._settling:
             await wait_on(self._news)
@@ -274,9 +306,11 @@ class Session:
             wake(self._news)
 
     def _suspended(self) -> Exit:
-        waits = {pending.hook_id: pending for pending in self.parked.values()}
-        first = next(hook_id for hook_id in self.journal.hooks if hook_id in waits)
-        return Exit("suspended", waits[first], settled=True)
+        """Name the wait that the run came to first, or else the timer that is over first."""
+        waits = {p.hook_id: p for p in self.parked.values() if isinstance(p, PendingHook)}
+        timers = (p for p in self.parked.values() if isinstance(p, PendingTimer))
+        first = next((waits[hook_id] for hook_id in self.journal.hooks if hook_id in waits), None)
+        return Exit("suspended", first or min(timers, key=_until), settled=True)
 
     def _has_tasks(self) -> bool:
         """Whether another task may carry the mark: a copy of the context keeps it alive.
@@ -311,7 +345,7 @@ class Session:
         return Exit("completed", value=value)
 
     def _swallowed(self) -> Exit:
-        waits = tuple(pending.hook_id for pending in self.parked.values())
+        waits = tuple(getattr(pending, "hook_id", pending.step_key) for pending in self.parked.values())
         return Exit("interrupted", UnexpectedError(None, SuspensionSwallowed(waits)))
 
     def ended_by(self, error: BaseException) -> Exit | None:
@@ -361,6 +395,10 @@ class Session:
             key: hook if hook.step_key in self.parked else unpark(hook)
             for key, hook in self.journal.hooks.items()
         }
+
+
+def _until(pending: PendingTimer) -> Any:
+    return pending.until
 
 
 def _alone() -> int:

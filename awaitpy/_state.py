@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +10,25 @@ from typing import Any
 import msgspec
 
 from awaitpy import _wire
-from awaitpy._wire import CUT, HOOK, Closed, End, Entry, OpenHook, Payload, Status, Wire
-from awaitpy.errors import StateError, UnknownStep
+from awaitpy._tables import Tables
+from awaitpy._wire import (
+    CUT,
+    HOOK,
+    NO_MORE,
+    NOTE,
+    RACE,
+    UNDOING,
+    Closed,
+    End,
+    Entry,
+    More,
+    OpenHook,
+    Payload,
+    Status,
+    Underway,
+    Wire,
+)
+from awaitpy.errors import StateError, StepMisuse, UnknownStep
 
 
 class PendingRecord(msgspec.Struct, frozen=True):
@@ -27,6 +44,14 @@ class PendingRecord(msgspec.Struct, frozen=True):
     since: datetime
     deadline: datetime | None
     deliveries: int
+
+
+class TimerRecord(msgspec.Struct, frozen=True):
+    """A step that goes on at a time: a sleep, or the next attempt of a step that failed so often."""
+
+    step_key: str
+    until: datetime
+    attempts: int
 
 
 class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
@@ -49,6 +74,9 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     closed: dict[str, Closed] = {}
     forgotten: tuple[str, ...] = ()
     end: End | None = None
+    underway: dict[str, Underway] = {}
+    undoing: tuple[str, ...] = ()
+    cancelled: str | None = None
 
     @property
     def steps(self) -> Mapping[str, Entry]:
@@ -59,6 +87,12 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     def pending(self) -> tuple[PendingRecord, ...]:
         """The hooks that the run waits for, in the order in which it came to wait."""
         return tuple(_record(hook) for hook in self.hooks.values() if hook.step_key is not None)
+
+    @property
+    def timers(self) -> tuple[TimerRecord, ...]:
+        """The steps that sleep or are tried again at a time, in the order in which they came to it."""
+        notes = self.underway.values()
+        return tuple(TimerRecord(n.key, n.until, n.attempts) for n in notes if n.until is not None)
 
     def to_bytes(self) -> bytes:
         """Give this state as MessagePack."""
@@ -77,8 +111,15 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
                 closed=self.closed,
                 forgotten=self.forgotten,
                 end=self.end,
+                more=self._more(),
             )
         )
+
+    def _more(self) -> More:
+        if not self.underway and not self.undoing and self.cancelled is None:
+            return NO_MORE
+        notes = tuple(self.underway.values())
+        return More(underway=notes, undoing=self.undoing, cancelled=self.cancelled)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ResumeState:
@@ -147,6 +188,9 @@ def _from_wire(wire: Wire) -> ResumeState:
         closed=wire.closed,
         forgotten=wire.forgotten,
         end=wire.end,
+        underway={note.key: note for note in wire.more.underway},
+        undoing=wire.more.undoing,
+        cancelled=wire.more.cancelled,
     )
 
 
@@ -155,19 +199,37 @@ def changed(state: ResumeState, **changes: Any) -> ResumeState:
     return msgspec.structs.replace(state, revision=state.revision + 1, **changes)
 
 
+def cancel(state: ResumeState, reason: str = "") -> ResumeState:
+    """Give a state whose next `resume` ends with `Err(Cancelled(reason))`, its undo included.
+
+    No new step of the workflow runs then, and no wait is answered. A finished run stays as it is, and
+    so does one that is cancelled already.
+    """
+    if state.end is not None or state.cancelled is not None:
+        return state
+    return changed(state, cancelled=reason)
+
+
 def forget(state: ResumeState, key: str) -> ResumeState:
     """Give a state without the step `key`, so that the next `resume` runs it again.
 
     All other steps stay, and the step may run again in its old place. Forgetting an answered wait
-    makes its hook wait anew. Raises `UnknownStep`.
+    makes its hook wait anew; forgetting a step that is tried again later begins its attempts anew.
+    Raises `UnknownStep`, and `StepMisuse` in a run that was undone.
     """
+    if key in state.underway:
+        underway = {k: note for k, note in state.underway.items() if k != key}
+        return changed(state, underway=underway)
     if key not in state.entries:
         raise UnknownStep(key, state.run_id)
     return _without(state, [key], forgotten=(*state.forgotten, key))
 
 
 def rewind(state: ResumeState, key: str) -> ResumeState:
-    """Give a state without the step `key` and all that was journaled after it. Raises `UnknownStep`."""
+    """Give a state without the step `key` and all that was journaled after it.
+
+    Raises `UnknownStep`, and `StepMisuse` if a step that was undone came before it.
+    """
     if key not in state.entries:
         raise UnknownStep(key, state.run_id)
     keys = list(state.entries)
@@ -176,30 +238,43 @@ def rewind(state: ResumeState, key: str) -> ResumeState:
 
 
 def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) -> ResumeState:
+    undone = set(state.undoing).difference(keys)
+    if undone or (state.undoing and UNDOING not in keys):
+        raise _undone(state, undone or state.undoing)
     entries = dict(state.entries)
-    hooks, closed = dict(state.hooks), dict(state.closed)
+    tables = Tables(state)
     for key in keys:
-        _reopen(entries.pop(key), hooks, closed)
-    status = "interrupted" if state.end is not None else state.status
+        _reopen(entries.pop(key), tables.hooks, tables.closed)
     return changed(
         state,
         entries=entries,
-        hooks=hooks,
-        closed=closed,
+        hooks=tables.hooks,
+        closed=tables.closed,
         forgotten=forgotten,
-        status=status,
+        status="interrupted" if state.end is not None else state.status,
         end=None,
+        underway={},
+        undoing=(),
+        cancelled=None,
+    )
+
+
+def _undone(state: ResumeState, undone: Collection[str]) -> StepMisuse:
+    first = next((key for key in state.entries if key in undone), UNDOING)
+    return StepMisuse(
+        f"Run {state.run_id!r} was undone, {first!r} among its steps, so its journal no longer says what "
+        "is so in the world. rewind(state, key) to the first step that was undone, or start a new run."
     )
 
 
 def _reopen(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed]) -> None:
     """Undo what the entry did to the hooks: an answered one waits again, a created one is gone."""
-    if entry.hook_id is None:
+    if entry.hook_id is None and entry.kind != RACE:
         return
     for hook_id in [h for h, (_, key) in closed.items() if key == entry.key]:
         del closed[hook_id]
         hooks[hook_id] = OpenHook(hook_id)
-    if entry.kind == HOOK:
+    if entry.kind == HOOK and entry.hook_id is not None:
         hooks.pop(entry.hook_id, None)
         closed.pop(entry.hook_id, None)
 
@@ -208,52 +283,20 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
     """Give the state that holds these entries too.
 
     So a store that keeps what `checkpoint` was given, entry by entry, makes a state again after a
-    crash. An entry whose key the state has is taken for the same one and skipped.
+    crash. An entry whose key the state has is taken for the same one and skipped. Raises
+    `StateError` for an entry that is damaged.
     """
     new = [e for e in entries if e.key not in state.entries or e.kind == CUT]
     if not new:
         return state
-    hooks, closed = dict(state.hooks), dict(state.closed)
+    tables = Tables(state)
     for entry in new:
-        settle(entry, hooks, closed)
-    return changed(state, entries={**state.entries, **{e.key: e for e in new}}, hooks=hooks, closed=closed)
-
-
-def settle(entry: Entry, hooks: dict[str, OpenHook], closed: dict[str, Closed]) -> None:
-    """Do to the hooks what this entry says: one was created, answered, or expired."""
-    hook_id = entry.hook_id
-    if hook_id is None:
-        return
-    if entry.kind == HOOK:
-        if hook_id not in closed and hook_id not in hooks:
-            hooks[hook_id] = OpenHook(hook_id, many=bool(_created(entry)))
-        return
-    hook = hooks.get(hook_id, OpenHook(hook_id))
-    if entry.kind == _wire.TIMEOUT:
-        close(hook, "expired", entry.key, hooks, closed)
-    elif hook.many:
-        taken = hook.taken if entry.delivery_id is None else (*hook.taken, entry.delivery_id)
-        hooks[hook_id] = msgspec.structs.replace(
-            hook, step_key=None, taken=taken, deliveries=hook.deliveries[1:]
-        )
-    else:
-        close(hook, "answered", entry.key, hooks, closed)
-
-
-def _created(entry: Entry) -> bool:
-    return bool(msgspec.msgpack.decode(entry.payload).get("many", False))
-
-
-def close(
-    hook: OpenHook,
-    why: Any,
-    key: str,
-    hooks: dict[str, OpenHook],
-    closed: dict[str, Closed],
-) -> None:
-    """Close a hook, and the others that it raced with, which have lost."""
-    closed[hook.hook_id] = (why, key)
-    hooks.pop(hook.hook_id, None)
-    for other in hook.race:
-        hooks.pop(other, None)
-        closed[other] = ("lost" if why == "answered" else why, key)
+        tables.settle(entry)
+    return changed(
+        state,
+        entries={**state.entries, **{e.key: e for e in new if e.kind != NOTE}},
+        hooks=tables.hooks,
+        closed=tables.closed,
+        underway=tables.underway,
+        undoing=tables.undoing,
+    )

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from awaitpy import _payload as payloads
-from awaitpy import _waiting
+from awaitpy import _timers, _waiting
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._performing import keep, replayed, run_new
-from awaitpy._tasks import place
+from awaitpy._performing import Call, replayed, run_new, settled
+from awaitpy._policy import DEFAULT, Policy, refined
+from awaitpy._policy_errors import Cancelled, PendingTimer
+from awaitpy._tasks import place, within
+from awaitpy._undo import Undo
 from awaitpy._waits import is_wait
 from awaitpy._wire import VALUE, Entry, encode
 from awaitpy.errors import (
@@ -26,6 +29,8 @@ from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime, timedelta
+    from uuid import UUID
 
     from awaitpy._payload import Returns
     from awaitpy._session import Session
@@ -35,28 +40,19 @@ _enter: Final = place.set
 _leave: Final = place.reset
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """What `step.options` said."""
-
-    returns: Any = MISSING
-    since: int | None = None
-
-
-_DEFAULT: Final = Policy()
-
-
 class BoundStep:
     """The `step` of one run: see `awaitpy.Step` for what it promises."""
 
-    __slots__ = ("_policy", "_prefix", "_session", "_special")
+    __slots__ = ("_policy", "_prefix", "_session", "_special", "_undo")
 
-    def __init__(self, session: Session, prefix: str = "", policy: Policy = _DEFAULT) -> None:
+    def __init__(self, session: Session, prefix: str = "", policy: Policy = DEFAULT) -> None:
         self._session = session
         self._prefix = prefix
         self._policy = policy
-        self._special = policy is not _DEFAULT
+        self._undo = policy.undo
+        self._special = policy is not DEFAULT and (policy.watched or policy.returns is not MISSING)
 
-    async def __call__(  # noqa: C901, PLR0915  written out for speed: nearly every step ends here
+    async def __call__(  # noqa: C901, PLR0912, PLR0915  written out for speed: nearly every step ends here
         self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         """Run `fn` once, ever; give what it gave. On `Err`, end the workflow with that error.
@@ -67,7 +63,7 @@ class BoundStep:
         session = self._session
         replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
-        inside = session.active and place.get() is session.inside
+        inside = session.active and within(session.inside)
         if self._special or not session.quick or inside:
             return await self._take(True, key, fn, args, kwargs)
         try:
@@ -77,6 +73,8 @@ class BoundStep:
                 if entry.kind == VALUE and entry.form == returns.form and returns.native is not None:
                     value = returns.native(entry.payload)
                     replay.pass_turn(full)
+                    if self._undo is not None:
+                        self._undoable(full, returns, value)
                     return value
             usual = key.__class__ is str and key != "" and full.isascii()
             if replay.due or session.waiting or full in replay.asked or not usual:
@@ -87,7 +85,7 @@ class BoundStep:
         failure: BaseException | None = None
         given: Any = None
         session.active += 1
-        token = _enter(session.inside)
+        token = _enter((session.inside, full, 1))
         try:
             given = fn(*args, **kwargs) if args or kwargs else fn()
             kind = given.__class__
@@ -104,26 +102,51 @@ class BoundStep:
         try:
             if failure is None and self._session.quick and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
+                if self._undo is not None:
+                    self._undoable(full, returns, given)
                 return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
-        if failure is not None or not is_wait(given):
-            session.active += 1
-            given = await keep(session, full, returns, given, failure)
-        return await self._ended(True, full, fn, returns, given)
+        session.active += 1
+        call = Call(full, fn, args, kwargs, returns, self._policy)
+        given = await settled(session, call, 1, failure, given)
+        return await self._ended(True, call, given)
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run `fn` once, ever; give what it gave as a `Result`."""
         given = await self._take(False, key, fn, args, kwargs)
         return given if given.__class__ is Err else Ok(given)
 
-    def options(self, *, returns: Any = MISSING, since: int | None = None) -> BoundStep:
+    def options(self, **policy: Any) -> BoundStep:
         """Give the same step under a policy: see `awaitpy.Step.options`."""
-        policy = Policy(
-            self._policy.returns if returns is MISSING else returns,
-            self._policy.since if since is None else since,
-        )
+        return BoundStep(self._session, self._prefix, refined(self._policy, policy))
+
+    def under(self, policy: Policy) -> BoundStep:
+        """Give the same step under that very policy."""
         return BoundStep(self._session, self._prefix, policy)
+
+    async def sleep(self, key: str, duration: timedelta | float) -> None:
+        """Go on after this time."""
+        await self(key, _timers.pending_timer, duration)
+
+    async def sleep_until(self, key: str, until: datetime) -> None:
+        """Go on at this time."""
+        await self(key, _timers.pending_timer, until=until)
+
+    async def now(self, key: str) -> datetime:
+        """Give the time, the same in every replay."""
+        given: datetime = await self(key, _timers.now, self._session.settings)
+        return given
+
+    async def uuid(self, key: str) -> UUID:
+        """Give a random UUID, the same in every replay."""
+        given: UUID = await self(key, _timers.uuid, self._session.settings)
+        return given
+
+    async def random(self, key: str) -> float:
+        """Give a random number from 0 up to 1, the same in every replay."""
+        given: float = await self(key, _timers.random, self._session.settings)
+        return given
 
     def scope(self, name: str) -> BoundStep:
         """Give the same step with its keys under `name/`."""
@@ -137,34 +160,44 @@ class BoundStep:
         With `ends` an error ends the workflow.
         """
         session = self._session
-        if session.exit is not None or place.get() is session.inside or not _is_key(self._prefix, key):
+        if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
             await _misused(session, key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
         try:
             entry = session.replay.ask(key)
-            returns = self._returns(key, fn)
+            call = Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
             if entry is None:
+                if session.cancelled is not None:
+                    await session.fail(Cancelled(session.cancelled))
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
-                given = await run_new(session, key, returns, fn, args, kwargs)
+                given = await run_new(session, call)
             else:
                 if session.replay.early:
                     await session.hold(key)
-                given = await replayed(session, entry, returns, fn, args, kwargs)
+                given = await replayed(session, entry, call)
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(session, key, error)
-        return await self._ended(ends, key, fn, returns, given)
+        return await self._ended(ends, call, given)
 
-    async def _ended(self, ends: bool, key: str, fn: Any, returns: Returns, given: Any) -> Any:
+    async def _ended(self, ends: bool, call: Call, given: Any) -> Any:
         """Give the value; take a wait further; end the workflow with an error, if that `ends` it."""
         session = self._session
         if given.__class__ is Err:
             if is_wait(given):
-                pending = _waiting.as_annotated(given.error, fn, returns)
-                given = await _waiting.wait(session, key, pending)
-            if ends and given.__class__ is Err:
-                await session.fail(given.error)
-        return given.value if given.__class__ is Ok else given
+                given = await _waited(session, call, given.error)
+            if given.__class__ is Err:
+                if ends:
+                    await session.fail(given.error)
+                return given
+        value = given.value if given.__class__ is Ok else given
+        if self._undo is not None:
+            self._undoable(call.key, call.returns, value)
+        return value
+
+    def _undoable(self, key: str, returns: Returns, value: Any) -> None:
+        """Note how a step that has completed is undone, should the run fail."""
+        self._session.undos[key] = Undo(key, returns, value, self._policy)
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""
@@ -189,6 +222,12 @@ class BoundStep:
             await session.stop(replay.drift(key, prefix))
 
 
+async def _waited(session: Session, call: Call, pending: Any) -> Any:
+    if pending.__class__ is PendingTimer:
+        return await _timers.sleep(session, call.key, pending)
+    return await _waiting.wait(session, call.key, _waiting.as_annotated(pending, call.fn, call.returns))
+
+
 def _is_key(prefix: str, key: Any) -> bool:
     """Whether a key is a string that can be written: not empty, and without lone surrogates."""
     if not isinstance(key, str) or not key:
@@ -206,7 +245,7 @@ async def _misused(session: Session, key: Any) -> NoReturn:
         raise StepMisuse(
             f"Step {key!r} was called after its run was over. Await every task in the workflow."
         )
-    if place.get() is session.inside:
+    if within(session.inside):
         raise session.nested(key)
     if session.exit is not None:
         await session.leave()
@@ -224,7 +263,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     await session.stop(UnexpectedError(key, error))
 
 
-working: Final = frozenset({run_new.__code__, BoundStep.__call__.__code__})
+working: Final = frozenset({run_new.__code__, settled.__code__, BoundStep.__call__.__code__})
 """The code of the coroutines that run a step: how a run knows its own tasks."""
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)

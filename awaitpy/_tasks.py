@@ -18,7 +18,23 @@ _GRACE: Final = 5.0
 """Seconds for the cleanup of a task that was cancelled before its run ended."""
 
 place: Final[ContextVar[object]] = ContextVar("awaitpy_place", default=None)
-"""Where the code runs: a run's mark in the body of its workflow, its `inside` within a step's function."""
+"""Where the code runs: a run's mark in the body of its workflow, and within a step's function the run's
+`Inside`, the key of the step and the number of its attempt."""
+
+
+class Inside:
+    """That the code runs within the function of a step of this run."""
+
+    __slots__ = ("run_id",)
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+
+def within(inside: Inside) -> bool:
+    """Whether the code runs within the function of a step of that run."""
+    where: Any = place.get()
+    return where.__class__ is tuple and where[0] is inside
 
 
 def started(mark: object, working: Collection[CodeType]) -> list[asyncio.Task[Any]]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from awaitpy import _fidelity, _wire
 from awaitpy import _payload as payloads
+from awaitpy._policy_errors import PendingTimer
 from awaitpy._wait import Wait
 from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
 from awaitpy.errors import HookTimeout, PendingHook, StepMisuse
 from awaitpy.result import Err
 
+_WAITS: Final = frozenset({PendingHook, PendingTimer})
+
 
 def is_wait(given: Any) -> bool:
-    """Whether a step gave what `pending_hook` gives."""
-    return given.__class__ is Err and given.error.__class__ is PendingHook
+    """Whether a step gave what `pending_hook` or `pending_timer` gives."""
+    return given.__class__ is Err and given.error.__class__ in _WAITS
 
 
 def alternatives(pending: PendingHook) -> tuple[PendingHook, ...]:

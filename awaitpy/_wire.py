@@ -27,7 +27,26 @@ HOOK: Final = 2
 ANSWER: Final = 3
 TIMEOUT: Final = 4
 CUT: Final = 5
-KINDS: Final = ("value", "error", "hook", "answer", "timeout", "cut")
+NOTE: Final = 6
+POLICY: Final = 7
+ELAPSED: Final = 8
+UNDO: Final = 9
+RACE: Final = 10
+KINDS: Final = (
+    "value",
+    "error",
+    "hook",
+    "answer",
+    "timeout",
+    "cut",
+    "note",
+    "policy",
+    "elapsed",
+    "undo",
+    "race",
+)
+"""Of an entry. A note is never among the entries of a state: it is told to `checkpoint`, and says how
+far a step has come that has no entry yet."""
 
 PLAIN: Final = 0
 NATIVE: Final = 1
@@ -36,7 +55,10 @@ TAGGED: Final = 3
 """Forms of a payload: scalars, lists and dicts that need no type; as msgspec writes a typed value; by
 way of the converter; or [class name, form, payload] for a member of a union."""
 
-Kind = Literal[0, 1, 2, 3, 4, 5]
+UNDOING: Final = "undo:"
+"""The key of the entry that says which steps are undone, and what the keys of the undo steps begin with."""
+
+Kind = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 Form = Literal[0, 1, 2, 3]
 Status = Literal["running", "suspended", "completed", "failed", "interrupted"]
 Closed = tuple[Literal["answered", "expired", "lost"], str]
@@ -63,7 +85,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def kind_name(self) -> str:
-        """One of value, error, hook, answer, timeout, cut."""
+        """One of value, error, hook, answer, timeout, cut, note, policy, elapsed, undo, race."""
         return KINDS[self.kind]
 
 
@@ -98,6 +120,19 @@ class OpenHook(msgspec.Struct, frozen=True, omit_defaults=True):
     judged: bool = False
 
 
+class Underway(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a step that has no entry yet: the note of a retry, a sleep, or an attempt.
+
+    `attempts` have failed, `until` is when it goes on, and `began` says that an attempt began whose
+    end is not known.
+    """
+
+    key: str
+    attempts: int = 0
+    until: datetime | None = None
+    began: bool = False
+
+
 class End(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a finished run ended. A result that was not recorded comes from a replay."""
 
@@ -105,6 +140,17 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     value: msgspec.Raw = NIL
     recorded: bool = True
     form: Form = PLAIN
+
+
+class More(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What only some states have. Apart, as msgspec writes a map of more than 15 fields less tightly."""
+
+    underway: tuple[Underway, ...] = ()
+    undoing: tuple[str, ...] = ()
+    cancelled: str | None = None
+
+
+NO_MORE: Final = More()
 
 
 class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -123,6 +169,7 @@ class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     closed: dict[str, Closed] = {}
     forgotten: tuple[str, ...] = ()
     end: End | None = None
+    more: More = NO_MORE
 
 
 class _Header(msgspec.Struct):

@@ -11,6 +11,7 @@ import msgspec
 from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
 from awaitpy._annotations import MISSING, Unresolved
+from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout
 from awaitpy._wire import End, Payload
 from awaitpy.errors import HookTimeout, JournalError, PendingHook
 
@@ -78,10 +79,10 @@ class Described(msgspec.Struct, eq=False):
         return self._resolve("-> result", self.returns)
 
     def error_type(self) -> Any:
-        """Give the union of the errors that the annotation of `step` declares, and the timeout."""
+        """Give the union of the errors that the annotation of `step` declares, and of awaitpy's own."""
         args = get_args(self._resolve("-> error", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
-        return Union[(*declared, HookTimeout)] if declared else MISSING
+        return Union[(*declared, *_OWN)] if declared else MISSING
 
     def _resolve(self, what: int | str, annotation: Any) -> Any:
         if what not in self.resolved:
@@ -92,6 +93,7 @@ class Described(msgspec.Struct, eq=False):
         return self.resolved[what]
 
 
+_OWN: Final = (HookTimeout, StepTimeout, StepInterrupted, Cancelled)
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from awaitpy._policy_errors import Cancelled, PendingTimer, StepInterrupted, StepTimeout, UndoFailed
+from awaitpy._value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -185,20 +188,8 @@ class SuspensionSwallowed(StepMisuse):
 # --- values: how a run may end ------------------------------------------------------------------
 
 
-class _Value:
-    """What the errors that are values share."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        cls: Any = type(self)
-        names = [field.name for field in attrs.fields(cls) if field.repr]
-        shown = (f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
 @attrs.frozen(repr=False)
-class PendingHook(_Value):
+class PendingHook(Value):
     """The run is suspended: it waits for hook `hook_id` in step `step_key`."""
 
     hook_id: str
@@ -216,7 +207,7 @@ class PendingHook(_Value):
 
 
 @attrs.frozen(repr=False)
-class HookTimeout(_Value):
+class HookTimeout(Value):
     """No delivery came for hook `hook_id` before `deadline`."""
 
     hook_id: str
@@ -232,7 +223,7 @@ class HookTimeout(_Value):
 
 
 @attrs.frozen(repr=False)
-class HookRejected(_Value):
+class HookRejected(Value):
     """The workflow refused a delivery: it is not consumed and the hook is pending again."""
 
     hook_id: str
@@ -248,7 +239,7 @@ class HookRejected(_Value):
 
 
 @attrs.frozen(repr=False)
-class PayloadMisfit(_Value):
+class PayloadMisfit(Value):
     """A delivery that does not fit the type of its wait: dropped, and the hook is pending again."""
 
     hook_id: str
@@ -266,7 +257,7 @@ class PayloadMisfit(_Value):
 
 
 @attrs.frozen(repr=False)
-class UnexpectedError(_Value):
+class UnexpectedError(Value):
     """An exception ended the run. `key` is the step in which it was raised, None for the body."""
 
     key: str | None
@@ -284,7 +275,7 @@ class UnexpectedError(_Value):
 
 
 @attrs.frozen(repr=False)
-class WorkflowDrift(_Value):
+class WorkflowDrift(Value):
     """The code no longer asks for what the state has: nothing new ran.
 
     `asked` is the key of the step that was about to run (None at the end of the run), `journaled`
@@ -311,7 +302,7 @@ class WorkflowDrift(_Value):
 
 
 @attrs.frozen(repr=False)
-class VersionMismatch(_Value):
+class VersionMismatch(Value):
     """The state was begun under a newer version of the workflow than this code is."""
 
     workflow: str
@@ -327,7 +318,7 @@ class VersionMismatch(_Value):
 
 
 @attrs.frozen(repr=False)
-class WorkflowMismatch(_Value):
+class WorkflowMismatch(Value):
     """The state belongs to another workflow."""
 
     state_workflow: str
@@ -342,7 +333,7 @@ class WorkflowMismatch(_Value):
 
 
 @attrs.frozen(repr=False)
-class UnreadableEntry(_Value):
+class UnreadableEntry(Value):
     """A journaled value does not fit the type that the code now names for its step."""
 
     key: str
@@ -365,5 +356,10 @@ RunError = (
     | PayloadMisfit
     | HookRejected
     | HookTimeout
+    | PendingTimer
+    | StepTimeout
+    | StepInterrupted
+    | Cancelled
+    | UndoFailed
 )
 """The errors that any run can end with, besides those that its workflow declares."""

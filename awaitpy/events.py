@@ -16,9 +16,12 @@ EventName = Literal[
     "step.completed",
     "step.failed",
     "step.replayed",
+    "step.retried",
     "hook.waiting",
     "hook.answered",
     "hook.expired",
+    "timer.waiting",
+    "run.undoing",
 ]
 
 

@@ -16,11 +16,14 @@ from typing import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
-    from datetime import timedelta
-    from typing import Never
+    from datetime import datetime, timedelta
+    from typing import Literal, Never, Unpack
+    from uuid import UUID
 
     from typing_extensions import TypeVar as TypeVarWithDefault
 
+    from awaitpy._policy import Retry
+    from awaitpy._policy_errors import StepInterrupted, StepTimeout
     from awaitpy.errors import HookTimeout, PendingHook
     from awaitpy.result import Result
 
@@ -32,6 +35,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 T_co = TypeVar("T_co", covariant=True)
 E_contra = TypeVar("E_contra", contravariant=True)
+F_co = TypeVar("F_co", covariant=True)
 
 
 class _Wrapped(Protocol):
@@ -92,20 +96,17 @@ class WaitTerms(TypedDict, total=False):
     many: bool
 
 
-class Step(Protocol[E_contra]):
-    """What a workflow does everything by; as `Step[Declined | PendingHook]` it can end with these.
+class Options(TypedDict, total=False):
+    """The keyword arguments of `step.options` that add no error, which says what they mean."""
 
-    `await step(key, fn, *args, **kwargs)` runs `fn` once per run, ever, and gives what it gave: its
-    value is journaled under `key`, and a replay gives it without a call. `fn` is sync or async. Of
-    a `Result`, `Ok` gives its value and `Err` ends the workflow with that error. An exception that
-    leaves `fn` ends the run as `Err(UnexpectedError)`.
+    returns: Any
+    since: int | None
+    retry: Retry | None
+    undo: Callable[[Any], Any] | None
 
-    `await step.attempt(key, fn, ...)` is the same and gives a `Result`: an `Err` is a value here,
-    so that its error need not be declared. A wait still suspends the run, and gives
-    `Err(HookTimeout)` after its deadline.
 
-    Calls return coroutines: await them, or hand them to `asyncio.gather` or a `TaskGroup`.
-    """
+class Acting(Protocol[E_contra]):
+    """What a `Step` and a `PolicyStep` have in common."""
 
     @overload
     def __call__(
@@ -128,6 +129,46 @@ class Step(Protocol[E_contra]):
     def __call__(
         self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[object, Never, V]: ...
+
+    def sleep(self, key: str, duration: timedelta | float, /) -> Coroutine[object, Never, None]:
+        """Go on after this time, a timedelta or seconds, whatever process the run is in by then.
+
+        A short sleep is slept where the run is; for a longer one the run is suspended with
+        `Err(PendingTimer)`, and `next_wakeup(state)` tells when to resume it.
+        """
+        ...
+
+    def sleep_until(self, key: str, until: datetime, /) -> Coroutine[object, Never, None]:
+        """Go on at this time, which has a zone."""
+        ...
+
+    def now(self, key: str, /) -> Coroutine[object, Never, datetime]:
+        """The time, aware and in UTC, journaled: the same in every replay."""
+        ...
+
+    def uuid(self, key: str, /) -> Coroutine[object, Never, UUID]:
+        """A random UUID (RFC 9562, version 4), journaled: the same in every replay."""
+        ...
+
+    def random(self, key: str, /) -> Coroutine[object, Never, float]:
+        """A random number from 0 up to 1, journaled: the same in every replay."""
+        ...
+
+
+class Step(Acting[E_contra], Protocol[E_contra]):
+    """What a workflow does everything by; as `Step[Declined | PendingHook]` it can end with these.
+
+    `await step(key, fn, *args, **kwargs)` runs `fn` once per run, ever, and gives what it gave: its
+    value is journaled under `key`, and a replay gives it without a call. `fn` is sync or async. Of
+    a `Result`, `Ok` gives its value and `Err` ends the workflow with that error. An exception that
+    leaves `fn` ends the run as `Err(UnexpectedError)`.
+
+    `await step.attempt(key, fn, ...)` is the same and gives a `Result`: an `Err` is a value here,
+    so that its error need not be declared. A wait still suspends the run, and gives
+    `Err(HookTimeout)` after its deadline.
+
+    Calls return coroutines: await them, or hand them to `asyncio.gather` or a `TaskGroup`.
+    """
 
     @overload
     def attempt(
@@ -169,15 +210,126 @@ class Step(Protocol[E_contra]):
         self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[object, Never, Result[V, Never]]: ...
 
-    def options(self, *, returns: Any = ..., since: int | None = ...) -> Step[E_contra]:
-        """The same step under a policy.
+    @overload
+    def options(
+        self, *, timeout: None = ..., on_unknown: Literal["run"] | None = ..., **policy: Unpack[Options]
+    ) -> Step[E_contra]: ...
+    @overload
+    def options(
+        self,
+        *,
+        timeout: timedelta | float,
+        on_unknown: Literal["run"] | None = ...,
+        **policy: Unpack[Options],
+    ) -> PolicyStep[E_contra, StepTimeout]: ...
+    @overload
+    def options(
+        self, *, timeout: None = ..., on_unknown: Literal["fail"], **policy: Unpack[Options]
+    ) -> PolicyStep[E_contra, StepInterrupted]: ...
+    @overload
+    def options(
+        self, *, timeout: timedelta | float, on_unknown: Literal["fail"], **policy: Unpack[Options]
+    ) -> PolicyStep[E_contra, StepTimeout | StepInterrupted]: ...
+    def options(self, **policy: Any) -> Any:
+        """The same step under a policy; what is not named stays as it is.
 
-        `returns` is the type to restore, for a function whose annotations do not say it. `since` is
-        the version of the workflow that added the step, which is then no drift in older states.
+        - `returns`: the type to restore, for a function whose annotations do not say it.
+        - `since`: the version of the workflow that added the step, no drift in older states then.
+        - `retry`: a `Retry`, after which a failed attempt is made again.
+        - `timeout`: of an attempt, a timedelta or seconds: the async function is cancelled and awaited,
+          and the attempt gives `Err(StepTimeout)`. One that blocks the event loop is not interrupted.
+        - `undo`: called with the value of the step if the run ends with an error, the last step first.
+        - `on_unknown`: notes in the journal that an attempt begins, and what to do if a later leg
+          finds that its end is not known: `"run"` it again, or `"fail"` with `StepInterrupted`.
         """
         ...
 
     def scope(self, name: str) -> Step[E_contra]:
+        """The same step with its keys under `name/`, for a branch or a workflow in a workflow."""
+        ...
+
+
+class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
+    """A `Step` whose policy may give an error of its own, `F`: a `StepTimeout`, a `StepInterrupted`.
+
+    The workflow need not declare it to end with it; `attempt` gives it too.
+    """
+
+    @overload
+    def attempt(
+        self: PolicyStep[PendingHook, F_co],
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, PendingHook]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, HookTimeout | F_co]]: ...
+    @overload
+    def attempt(
+        self: PolicyStep[PendingHook, F_co],
+        key: str,
+        fn: Callable[P, Result[T, PendingHook]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, HookTimeout | F_co]]: ...
+    @overload
+    def attempt(
+        self,
+        key: str,
+        fn: Callable[P, Awaitable[Result[T, X]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, X | F_co]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, Result[T, X]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[T, X | F_co]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, Awaitable[V]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[V, F_co]]: ...
+    @overload
+    def attempt(
+        self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, Never, Result[V, F_co]]: ...
+
+    @overload
+    def options(
+        self, *, timeout: None = ..., on_unknown: Literal["run"] | None = ..., **policy: Unpack[Options]
+    ) -> PolicyStep[E_contra, F_co]: ...
+    @overload
+    def options(
+        self,
+        *,
+        timeout: timedelta | float,
+        on_unknown: Literal["run"] | None = ...,
+        **policy: Unpack[Options],
+    ) -> PolicyStep[E_contra, F_co | StepTimeout]: ...
+    @overload
+    def options(
+        self, *, timeout: None = ..., on_unknown: Literal["fail"], **policy: Unpack[Options]
+    ) -> PolicyStep[E_contra, F_co | StepInterrupted]: ...
+    @overload
+    def options(
+        self, *, timeout: timedelta | float, on_unknown: Literal["fail"], **policy: Unpack[Options]
+    ) -> PolicyStep[E_contra, F_co | StepTimeout | StepInterrupted]: ...
+    def options(self, **policy: Any) -> Any:
+        """The same step under a policy; what is not named stays as it is.
+
+        - `returns`: the type to restore, for a function whose annotations do not say it.
+        - `since`: the version of the workflow that added the step, no drift in older states then.
+        - `retry`: a `Retry`, after which a failed attempt is made again.
+        - `timeout`: of an attempt, a timedelta or seconds: the async function is cancelled and awaited,
+          and the attempt gives `Err(StepTimeout)`. One that blocks the event loop is not interrupted.
+        - `undo`: called with the value of the step if the run ends with an error, the last step first.
+        - `on_unknown`: notes in the journal that an attempt begins, and what to do if a later leg
+          finds that its end is not known: `"run"` it again, or `"fail"` with `StepInterrupted`.
+        """
+        ...
+
+    def scope(self, name: str) -> PolicyStep[E_contra, F_co]:
         """The same step with its keys under `name/`, for a branch or a workflow in a workflow."""
         ...
 

@@ -25,7 +25,7 @@ import msgspec
 
 from awaitpy._hooks import moment, system_time
 from awaitpy._runner import Outcome, Runner
-from awaitpy._state import ResumeState
+from awaitpy._state import ResumeState, cancel
 from awaitpy._wire import Status
 from awaitpy.durable import _edits as edits
 from awaitpy.durable import _parts as parts
@@ -353,8 +353,6 @@ class Durable:
 
         A run that has ended stays as it is. Raises `UnknownRun` and what `start` raises.
         """
-        from awaitpy import cancel  # noqa: PLC0415
-
         self._works.check_open()
         revision = await edits.change(self._settings, run_id, lambda state: cancel(state, reason))
         return await rest_of(self._settings, self._works, run_id, after=revision)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from awaitpy._state import ResumeState, append_entries
-from awaitpy._wire import CUT, HOOK, Entry, encode
+from awaitpy._wire import CUT, HOOK, NOTE, Entry, encode
 from awaitpy.durable._store import Line
 from awaitpy.errors import StateError
 
@@ -22,7 +22,7 @@ _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeError, ValueError, OverflowE
 
 def is_final(entry: Entry) -> bool:
     """Whether an entry says what became of a step, and is no note of what happened on the way."""
-    return entry.kind <= CUT
+    return entry.kind != NOTE
 
 
 def line(entry: Entry) -> Line:
@@ -80,7 +80,7 @@ def _with_tail(state: ResumeState, tail: Sequence[bytes]) -> ResumeState:
 
 def _without_cuts(state: ResumeState, new: Iterable[Entry]) -> ResumeState:
     """Give the state without the cut steps that were run after all."""
-    run = {entry.key for entry in new if entry.kind < CUT}
+    run = {entry.key for entry in new if is_final(entry) and entry.kind != CUT}
     kept = {k: e for k, e in state.entries.items() if e.kind != CUT or k not in run}
     return state if len(kept) == len(state.entries) else msgspec.structs.replace(state, entries=kept)
 

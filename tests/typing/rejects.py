@@ -78,7 +78,7 @@ async def arguments_that_do_not_fit(step: Step[PendingHook]) -> None:
     await step("i", pending_hook, 3, Order)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await step("j", pending_hook, "1", Order, timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
     await step("k", pending_hook, "1", Order, 3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    step.options(until=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    step.options(until=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 
 async def values_that_are_something_else(step: Step[Declined | SoldOut]) -> str:

@@ -1,0 +1,141 @@
+"""Attempts of a step under its policy: made, timed, counted in the journal, put off to a later time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from awaitpy import _payload as payloads
+from awaitpy import _timers
+from awaitpy._policy_errors import NotUndone, PendingTimer, StepInterrupted, StepTimeout
+from awaitpy._tables import noted
+from awaitpy._tasks import place
+from awaitpy._wire import POLICY, Entry, Underway, encode
+from awaitpy.errors import UnexpectedError
+from awaitpy.result import Err
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awaitpy._performing import Call
+    from awaitpy._policy import Policy
+    from awaitpy._session import Session
+
+ERRORS: Final = frozenset({StepTimeout, StepInterrupted, NotUndone})
+"""The errors that a policy gives a step, whatever its function may fail with."""
+
+
+async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:
+    """Run the function once: give what it raised, or what it gave. It counts as under way from now on."""
+    if call.policy.on_unknown is not None:
+        await _note(session, Underway(call.key, attempt - 1, began=True))
+    session.journal.tell("step.started", call.key)
+    session.active += 1
+    token = place.set((session.inside, call.key, attempt))
+    try:
+        return None, await _given(call)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  sorted out by `settled`
+        return error, None
+    except BaseException:
+        session.done()
+        raise
+    finally:
+        place.reset(token)
+
+
+async def _given(call: Call) -> Any:
+    given = call.fn(*call.args, **call.kwargs)
+    if not hasattr(given.__class__, "__await__"):
+        return given
+    if call.policy.timeout is None:
+        return await given
+    limit = asyncio.timeout(call.policy.timeout)
+    try:
+        async with limit:
+            return await given
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return Err(StepTimeout(call.key, call.policy.timeout))
+
+
+def delay(
+    session: Session, policy: Policy, attempt: int, failure: BaseException | None, given: Any
+) -> float | None:
+    """Give the seconds until the next attempt, None if there is to be none."""
+    if policy.retry is None or isinstance(failure, asyncio.CancelledError):
+        return None
+    if failure is None and given.__class__ is not Err:
+        return None
+    error = given.error if failure is None else failure
+    return policy.retry.next(attempt, error, draw=_timers.draw(session.settings.entropy))
+
+
+async def put_off(session: Session, key: str, attempt: int, seconds: float) -> None:
+    """Count a failed attempt, and wait until the next: here, or in a later leg."""
+    session.done()
+    try:
+        until = session.settings.clock() + timedelta(seconds=seconds)
+    except Exception as cause:  # noqa: BLE001  a clock of users may raise anything
+        await session.stop(UnexpectedError(key, cause))
+    await _note(session, Underway(key, attempt, until))
+    session.journal.tell("step.retried", key, (attempt, seconds))
+    await _pause(session, PendingTimer(key, until, attempt))
+
+
+async def _pause(session: Session, pending: PendingTimer) -> None:
+    await _timers.pause(session, pending)
+    if session.exit is not None:
+        await session.leave()
+
+
+async def taken_up(session: Session, note: Underway) -> int:
+    """Give the number of the next attempt of a step that is under way since a former leg, at its time."""
+    if note.until is not None:
+        await _pause(session, PendingTimer(note.key, note.until, note.attempts))
+    return note.attempts + 1 + note.began
+
+
+async def clear(session: Session, key: str) -> None:
+    """Take back what is noted of a step: its attempts are over, and the next leg begins anew."""
+    if key in session.journal.underway:
+        await _note(session, Underway(key))
+
+
+async def _note(session: Session, note: Underway) -> None:
+    """Tell the journal how far a step has come: what goes wrong ends the run."""
+    try:
+        await session.journal.add(noted(note))
+    except Exception as cause:  # noqa: BLE001  a store may raise anything
+        await session.stop(UnexpectedError(note.key, cause))
+
+
+def interrupted(note: Underway) -> StepInterrupted:
+    """Give the error of an attempt whose end is not known."""
+    return StepInterrupted(note.key, note.attempts + 1)
+
+
+# --- the errors of a policy in the journal ------------------------------------------------------
+
+
+def error_entry(key: str, error: Any) -> Entry:
+    """Encode an error that a policy gave."""
+    return Entry(key, POLICY, msgspec.Raw(encode((type(error).__name__, error))))
+
+
+def error_of(entry: Entry) -> Any:
+    """Read an error that a policy gave. Raises `Misfit`."""
+    try:
+        name, raw = _tagged(entry.payload)
+        return _READERS[name](raw)
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+        raise payloads.misfit_of(error) from error
+
+
+_tagged: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    cls.__name__: msgspec.msgpack.Decoder(cls).decode for cls in ERRORS
+}

@@ -1,0 +1,71 @@
+"""Undoing: what the completed steps of a failed run have to be undone by, and in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from awaitpy._payload import Misfit
+from awaitpy._policy import Policy
+from awaitpy._policy_errors import NotUndone, UndoFailed
+from awaitpy._wire import UNDO, UNDOING, VALUE, Entry, encode
+from awaitpy.result import Err
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from awaitpy._payload import Returns
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """A step that has completed, and whose policy says how it is undone."""
+
+    key: str
+    returns: Returns
+    value: Any
+    policy: Policy
+
+    def restored(self, entry: Entry) -> Any:
+        """Give the value as the journal has it, whatever became of the one that the workflow got."""
+        if entry.kind != VALUE:
+            return self.value
+        return self.returns.values.decode(entry.payload, entry.form)
+
+
+def plan(entries: dict[str, Entry], undos: Mapping[str, Undo]) -> Entry:
+    """Give the entry that says which steps are undone: the last journaled first."""
+    keys = tuple(key for key in reversed(entries) if key in undos)
+    return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
+
+
+def reported(error: Any, failures: list[NotUndone]) -> Any:
+    """Give the error of a run that was undone: its own, or with what could not be undone."""
+    return UndoFailed(error, tuple(failures)) if failures else error
+
+
+async def undo_all(
+    step: Any, keys: Iterable[str], entries: Mapping[str, Entry], undos: Mapping[str, Undo]
+) -> list[NotUndone]:
+    """Undo the steps of the plan, each by a step of its own; give those that could not be undone."""
+    failures: list[NotUndone] = []
+    for key in keys:
+        failed = await _undone(step, key, entries.get(key), undos.get(key))
+        if failed is not None:
+            failures.append(failed)
+    return failures
+
+
+async def _undone(step: Any, key: str, entry: Entry | None, undo: Undo | None) -> NotUndone | None:
+    if entry is None or undo is None or undo.policy.undo is None:
+        return NotUndone(key, "the code no longer says how")
+    try:
+        value = undo.restored(entry)
+    except Misfit as misfit:
+        return NotUndone(key, misfit.problem)
+    undoes, policy = undo.policy.undo, undo.policy
+    under = step.under(Policy(retry=policy.retry, timeout=policy.timeout, settles=True))
+    given = await under.attempt(UNDOING + key, lambda: undoes(value))
+    if given.__class__ is not Err:
+        return None
+    return NotUndone(key, getattr(given.error, "reason", str(given.error)))
