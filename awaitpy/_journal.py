@@ -118,6 +118,8 @@ async def _finished(task: asyncio.Task[None]) -> None:
         await waiter
     except asyncio.CancelledError:
         await finish([task])
+        if not task.cancelled():
+            task.exception()  # who cancels is not told of it; asking keeps asyncio from reporting it
         raise
     task.result()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -12,7 +13,20 @@ from awaitpy.durable import Durable
 from awaitpy.stores import MemoryStore, SQLiteStore
 
 START = 1_000_000.0
-PATIENCE = 20
+PATIENCE = 10
+
+
+def _too_long(*_):
+    raise TimeoutError("the test hangs: somebody waits for a time that does not come")
+
+
+@pytest.fixture(autouse=True)
+def _guard():
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 class Time:
@@ -106,6 +120,7 @@ class World:
         self.clock = clock
         self.store = store
         self.reopened = reopened
+        self.disk = reopened().store
         self.ran = Counter()
         self.gates = {}
         self.flows = [getattr(self, name) for name in ("pay", "slow", "many", "timed", "broken", "plain")]
@@ -165,6 +180,7 @@ class World:
         """A Durable that serves; `.serving` is the task."""
         async with self.durable(store, **options) as durable:
             task = asyncio.ensure_future(durable.serve())
+            await asyncio.sleep(0)
             try:
                 yield durable
             finally:
@@ -175,7 +191,7 @@ class World:
 
     async def status(self, run_id):
         """The status of a run on disk, asked beside any Durable."""
-        stored = await self.store.store.load(run_id, tail=True)
+        stored = await self.disk.load(run_id, tail=True)
         return None if stored is None else stored.head.status
 
     async def hook(self, durable, run_id):
@@ -196,13 +212,16 @@ def clock():
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def world(request, clock, tmp_path):
+async def world(request, clock, tmp_path):
     """Workflows, a store of each kind, and `reopened`, which gives what another process would have."""
-    if request.param == "memory":
-        memory = MemoryStore()
-        return World(clock, Seen(memory, clock), lambda: Seen(memory, clock))
+    memory = MemoryStore()
 
     def opened():
+        if request.param == "memory":
+            return Seen(memory, clock)
         return Seen(SQLiteStore(tmp_path / "runs.db", synchronous="NORMAL"), clock)
 
-    return World(clock, opened(), opened)
+    world = World(clock, opened(), opened)
+    await world.disk.open()
+    yield world
+    await world.disk.close()
