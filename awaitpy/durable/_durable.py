@@ -121,7 +121,7 @@ class Durable:
         self._concurrency = concurrency
         self._works = Works()
         self._servers: set[Server] = set()
-        self._heart: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
         await patient(self._settings.store.open, self._settings.sleep)
@@ -137,9 +137,8 @@ class Durable:
     ) -> None:
         self.stop()
         await self._works.close()
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait([self._heart])
+        self._heart.cancel()
+        await asyncio.wait([self._heart])
         await self._settings.store.close()
 
     async def _beat(self) -> None:
@@ -349,9 +348,9 @@ class Durable:
         return await rest_of(self._settings, self._works, run_id, after=revision)
 
     async def cancel(self, run_id: str, reason: str) -> Outcome[Any, Any]:
-        """Let a run end with `Err(Cancelled(reason))`, undo included; a step under way is let finish.
+        """Let a run end with `Err(Cancelled(reason))`, undo included, and give its outcome.
 
-        A run that has ended stays as it is. Raises `UnknownRun` and what `start` raises.
+        A leg under way is let come to rest first; a run that ends by that stays as it is. Raises `UnknownRun` and what `start` raises.
         """
         self._works.check_open()
         revision = await edits.change(self._settings, run_id, lambda state: cancel(state, reason))

@@ -35,6 +35,7 @@ class Time:
     def __init__(self):
         self.now = START
         self.sleepers = []
+        self.busy = 0
 
     def __call__(self):
         return self.now
@@ -43,6 +44,15 @@ class Time:
         waiter = asyncio.get_running_loop().create_future()
         self.sleepers.append((self.now + seconds, waiter))
         await waiter
+
+    def tick(self, seconds):
+        """Let time pass, but not while a store is at work: that takes no time here."""
+        if not self.busy:
+            self.advance(seconds)
+
+    def asleep(self):
+        """How many wait for a time to come."""
+        return sum(not waiter.done() for _, waiter in self.sleepers)
 
     def advance(self, seconds):
         self.now += seconds
@@ -57,7 +67,7 @@ class Time:
         async with asyncio.timeout(PATIENCE):
             while not task.done():
                 await turns()
-                self.advance(step)
+                self.tick(step)
         return task.result()
 
 
@@ -83,9 +93,11 @@ class Seen:
             self.asked.append(name)
             n = len(self.asked)
             self.before(name, n)
+            self.clock.busy += 1
             try:
                 return await verb(*args, **kwargs)
             finally:
+                self.clock.busy -= 1
                 self.after(name, n)
 
         return asked

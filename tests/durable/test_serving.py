@@ -42,7 +42,7 @@ async def test_two_that_serve_share_the_work(world):
         for n in range(10):
             await durable.enqueue(waits_for_both, n, run_id=f"r{n}")
         # Neither may work on more than five, so that all ten are under way only if both work.
-        await until(lambda: world.clock.advance(1) or len(world.gates) == 10)
+        await until(lambda: world.clock.tick(1) or len(world.gates) == 10)
         for gate in world.gates.values():
             gate.set()
         for n in range(10):
@@ -84,7 +84,7 @@ async def test_a_run_of_a_process_that_died_is_taken_over_when_its_lease_is_over
         await turns()
         assert world.ran["b begins"] == 1
         world.clock.advance(2)
-        await until(lambda: world.clock.advance(0.5) or world.ran["b begins"] == 2)
+        await until(lambda: world.clock.tick(0.5) or world.ran["b begins"] == 2)
         world.gates["b"].set()
         await world.comes_to("r", "completed")
         assert (await world.clock.run(task)).result == Ok("c")
@@ -111,7 +111,7 @@ async def test_durable_sleep_ends_by_whoever_serves(world):
 
     async with world.serving(workflows=[sleeper]) as durable:
         assert (await durable.start(sleeper, run_id="r")).state.status == "suspended"
-        await until(lambda: world.clock.advance(60) or world.ran["awake"])
+        await until(lambda: world.clock.tick(60) or world.ran["awake"])
         await world.comes_to("r", "completed")
     assert world.clock.now >= 1_003_600
 
@@ -273,7 +273,7 @@ async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog):
         await until(lambda: "the disk is full" in caplog.text)
         world.store.before = lambda verb, n: None
         await durable.enqueue(world.plain, 1, run_id="r")
-        await until(lambda: world.clock.advance(1) or world.ran[1])
+        await until(lambda: world.clock.tick(1) or world.ran[1])
         await world.comes_to("r", "completed")
     assert {each.name for each in caplog.records} == {"awaitpy.durable"}
 
