@@ -66,7 +66,7 @@ def test_of_a_step_that_was_cut_off_the_later_line_counts(settled):
 
 def test_notes_that_the_head_accounts_for_are_skipped():
     note = Entry("a", NOTE, msgspec.Raw(encode(None)))
-    joined = parts.join(stored(EMPTY, [note, note, entry("a", 1), note, entry("b", 2)], 4))
+    joined = parts.join(stored(EMPTY, [note, note, entry("a", 1), note, entry("b", 2), note], 4))
     assert list(joined.steps) == ["a", "b"]
 
 
