@@ -100,7 +100,8 @@ async def test_deadlines_are_kept_by_whoever_serves(world):
         hook = (await durable.start(world.timed, run_id="late")).result.error.hook_id
         await durable.start(world.timed, run_id="never")
         world.clock.advance(99)
-        await durable.inject(hook, "paid")
+        paid = asyncio.ensure_future(durable.inject(hook, "paid"))
+        await world.clock.run(paid, step=0.001)
         assert await world.status("never") == "suspended"
         await until(lambda: world.clock.tick(1) or world.ran["too late"])
         await world.comes_to("never", "completed")
