@@ -104,7 +104,7 @@ class Session:
         if root is None:
             raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
         self.root = root
-        # Whether the usual case is all there is: nobody is told, nothing is to be journaled before an entry.
+        # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
         self._unwatched = not (
             self.journal.observed or state.forgotten or state.end or self.cancelled is not None
         )
