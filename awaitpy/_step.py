@@ -100,7 +100,7 @@ class BoundStep:
             if session.awaited:
                 session.wake_idle()
         try:
-            unkept = session.quick and session.settings.checkpoint is None
+            unkept = self._session.quick and session.settings.checkpoint is None
             if failure is None and unkept and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
