@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from awaitpy._converter import make_converter
     from awaitpy._current import CurrentStep, current_step
     from awaitpy._http import HookAnswer, answer
+    from awaitpy._race import Winner
     from awaitpy._request import HookRequest, MalformedBody
     from awaitpy.webhooks import SignatureRefused
 
@@ -125,6 +126,7 @@ __all__ = [
     "UnknownStep",
     "UnreadableEntry",
     "VersionMismatch",
+    "Winner",
     "Won",
     "WorkflowDrift",
     "WorkflowMismatch",
@@ -159,6 +161,7 @@ _LATER = {
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
     "SignatureRefused": "awaitpy.webhooks",
+    "Winner": "awaitpy._race",
     "CurrentStep": "awaitpy._current",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",

@@ -17,6 +17,7 @@ from awaitpy._wire import (
     HOOK,
     NOTE,
     POLICY,
+    RACE,
     VALUE,
     Entry,
     Status,
@@ -59,7 +60,7 @@ class Journal(Tables):
             self.settle(entry)
         if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
-        elif entry.kind in {VALUE, HOOK, ELAPSED}:
+        elif entry.kind in {VALUE, HOOK, ELAPSED, RACE}:
             self.tell("step.completed", entry.key)
         if self._settings.checkpoint is not None:
             await self._checkpoint(entry, self._settings.checkpoint)
