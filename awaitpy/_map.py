@@ -41,12 +41,17 @@ class Map:
         self._todo: deque[int] = deque()
         self._group: asyncio.TaskGroup | None = None
 
-    async def results(self, admit: Callable[[str], Awaitable[None]], *, stops: bool) -> list[Any]:
-        """Give the results in the order of the items. `admit` judges whether new ones may run here."""
+    async def results(
+        self, admit: Callable[[str], Awaitable[None]], cut: Callable[[str], None], *, stops: bool
+    ) -> list[Any]:
+        """Give the results in the order of the items.
+
+        `admit` judges whether a new one may run here, and `cut` is told which one never began.
+        """
         replay = self._session.replay
-        done = self._journaled(replay)
+        done, cut_off = self._journaled(replay)
         known = set(done)
-        self._todo.extend(i for i in range(len(self._items)) if i not in known)
+        self._todo.extend(cut_off or (i for i in range(len(self._items)) if i not in known))
         self._pace(replay, done, stops=stops)
         for i in done:
             self._results[i] = await self._take(str(i), self._fn, self._items[i])
@@ -56,16 +61,21 @@ class Map:
                 await admit(key)
                 break
         if self._todo:
-            await self._work_off()
+            await self._work_off(cut)
         return self._results
 
-    def _journaled(self, replay: Replay) -> list[int]:
-        """Give the items that only need to be given, in the order in which they were journaled."""
+    def _journaled(self, replay: Replay) -> tuple[list[int], list[int]]:
+        """Give the items that only need to be given, as they were journaled, and those cut off.
+
+        Where the workflow cut items off, those that had not begun never do: it went on without them.
+        """
         if not replay.due:
-            return []
+            return [], []
         keys = [f"{self._prefix}{i}" for i in range(len(self._items))]
-        done = [i for i, key in enumerate(keys) if key in replay.due and replay.due[key].kind != CUT]
-        return sorted(done, key=lambda i: replay.position(keys[i]))
+        due = [i for i, key in enumerate(keys) if key in replay.due]
+        cut_off = [i for i in due if replay.due[keys[i]].kind == CUT]
+        done = due if not cut_off else [i for i in due if replay.due[keys[i]].kind != CUT]
+        return sorted(done, key=lambda i: replay.position(keys[i])), cut_off
 
     def _pace(self, replay: Replay, done: list[int], *, stops: bool) -> None:
         """Let items be given before their turn, but for the one that was the end of the map."""
@@ -74,12 +84,16 @@ class Map:
             if not stops or replay.due[key].kind not in _FAILURES:
                 replay.unpaced.add(key)
 
-    async def _work_off(self) -> None:
+    async def _work_off(self, cut: Callable[[str], None]) -> None:
         workers = len(self._todo) if self._limit is None else min(self._limit, len(self._todo))
         try:
             async with asyncio.TaskGroup() as self._group:
                 for _ in range(workers):
                     self._group.create_task(self._work())
+        except asyncio.CancelledError:
+            if self._todo:  # so that a replay is cut off here too, also if nothing was under way
+                cut(f"{self._prefix}{self._todo[0]}")
+            raise
         finally:
             self._group = None
 

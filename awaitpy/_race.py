@@ -120,7 +120,7 @@ class Contest:
         """Let all run; cancel the losers and await them, and then journal who has won."""
         replay = self._session.replay
         replay.ask(self._key)
-        if not replay.due_in(f"{self._key}/"):
+        if not replay.left_in(f"{self._key}/"):
             await admit(self._key)
         tasks = self._start(self._branches)
         try:
@@ -137,13 +137,11 @@ class Contest:
             await _end(tasks.values())
 
     async def _check(self, tasks: Iterable[asyncio.Task[Any]], *, beaten: bool = False) -> None:
-        """End the run if a branch has raised, or if something else has ended it already."""
+        """End the run if a branch has raised."""
         for task in tasks:
             error = _raised(task)
             if error is not None and not (beaten and isinstance(error, asyncio.CancelledError)):
                 await self._session.stop(UnexpectedError(self._key, error))
-        if self._session.exit is not None:
-            await self._session.leave()
 
     async def _catch_up(self, lanes: list[Branch]) -> None:
         """Let losers ask for what former legs journaled of them: it may have to be undone."""
@@ -168,6 +166,8 @@ class Contest:
         await _tasks.finish(tasks)
 
     async def _decide(self, name: str, losers: list[Branch]) -> None:
+        if self._session.exit is not None:
+            await self._session.leave()
         race = Race(name, *_traces(self._session, losers))
         await self._session.keep(Entry(self._key, RACE, msgspec.Raw(encode(race))))
 

@@ -175,7 +175,7 @@ class BoundStep:
         scoped = self.scope(name)
         take = scoped.attempt if collect else scoped
         work = Map(self._session, f"{self._prefix}{name}/", take, fn, items, limit)
-        return await work.results(self._admit, stops=not collect)
+        return await work.results(self._admit, self._cut, stops=not collect)
 
     async def race(self, key: str, branches: Mapping[str, Callable[[Any], Awaitable[Any]]], /) -> Any:
         """Let branches run, and give the first that finishes; the others are cancelled."""
@@ -234,6 +234,11 @@ class BoundStep:
             await session.fail(Cancelled(session.cancelled))
         if session.replay.due or session.read_only:
             await self._check_drift(key)
+
+    def _cut(self, key: str) -> None:
+        """Note a step that is cut off before it began."""
+        if self._branch is None or not self._branch.lost:
+            self._session.cut(key)
 
     async def _ended(self, ends: bool, call: Call, given: Any) -> Any:
         """Give the value; take a wait further; end the workflow with an error, if that `ends` it."""
