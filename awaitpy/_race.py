@@ -34,7 +34,7 @@ class Winner(msgspec.Struct, Generic[T_co], frozen=True):
 class Branch:
     """What a race knows of one of its branches, which may itself be in a branch of another race."""
 
-    __slots__ = ("_lost", "_outer", "asked", "over", "prefix", "waited")
+    __slots__ = ("_lost", "_outer", "asked", "behind", "over", "prefix", "waited")
 
     def __init__(self, prefix: str, outer: Branch | None) -> None:
         self.prefix, self._outer = prefix, outer
@@ -42,6 +42,8 @@ class Branch:
         self.over = False
         """Whether it is replayed as the winner: it has come to its end, and does nothing new."""
         self.asked: list[str] = []
+        self.behind: set[str] = set()
+        """Keys that were asked for and are held back until their turn in the replay."""
         self.waited: list[str] = []
 
     def note(self, key: str) -> None:
@@ -49,6 +51,18 @@ class Branch:
         self.asked.append(key)
         if self._outer is not None:
             self._outer.note(key)
+
+    def replays(self, key: str) -> None:
+        """Note a step that is given from the journal."""
+        self.behind.add(key)
+        if self._outer is not None:
+            self._outer.replays(key)
+
+    def replayed(self, key: str) -> None:
+        """Note that it was given."""
+        self.behind.discard(key)
+        if self._outer is not None:
+            self._outer.replayed(key)
 
     async def wait(self, pending: Any) -> None:
         """Note the hooks of a wait, unless the branch has lost."""
@@ -150,12 +164,13 @@ class Contest:
             await self._outer.go_on()
         for lane in lanes:
             lane.lose()
-        await session.quiet(
-            until=lambda: (
-                session.exit is not None or not any(session.replay.due_in(lane.prefix) for lane in lanes)
-            ),
-            idle=False,
+        await self._until(
+            lambda: not any(lane.behind or session.replay.due_in(lane.prefix) for lane in lanes)
         )
+
+    async def _until(self, caught_up: Callable[[], bool]) -> None:
+        session = self._session
+        await session.quiet(until=lambda: session.exit is not None or caught_up(), idle=False)
 
     async def _beat(self, lanes: list[Branch], tasks: list[asyncio.Task[Any]]) -> None:
         """Cancel the losers and await them: their steps that are cut off are not journaled."""
@@ -185,9 +200,11 @@ class Contest:
         tasks = self._start(losers)
         try:
             value = await self._won(race.winner)
-            await session.quiet(
-                until=lambda: session.exit is not None or not any(key in replay.due for key in left),
-                idle=False,
+            lanes = [self._lanes[name] for name in losers]
+            await self._until(
+                lambda: (
+                    not any(key in replay.due for key in left) and not any(lane.behind for lane in lanes)
+                )
             )
         finally:
             await _end(tasks.values())

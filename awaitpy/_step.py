@@ -212,12 +212,22 @@ class BoundStep:
                 await self._admit(key)
                 given = await run_new(session, call)
             else:
-                if session.replay.early:
-                    await session.hold(key)
-                given = await replayed(session, entry, call)
+                given = await self._replayed(entry, call)
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(session, key, error)
         return await self._ended(ends, call, given)
+
+    async def _replayed(self, entry: Entry, call: Call) -> Any:
+        """Give what the journal has for a step, when it is its turn."""
+        session, branch = self._session, self._branch
+        if branch is not None:
+            branch.replays(call.key)
+        if session.replay.early:
+            await session.hold(call.key)
+        given = await replayed(session, entry, call)
+        if branch is not None:
+            branch.replayed(call.key)
+        return given
 
     async def _ready(self, key: Any) -> None:
         """End what calls too late, inside another step, or without a key."""
