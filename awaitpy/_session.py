@@ -51,6 +51,7 @@ class Session:
         "inside",
         "journal",
         "left",
+        "losing",
         "mark",
         "over",
         "pacing",
@@ -61,6 +62,7 @@ class Session:
         "returns",
         "root",
         "settings",
+        "spares",
         "state",
         "undos",
         "waiting",
@@ -89,6 +91,8 @@ class Session:
         if state.underway:
             self.waiting.update(dict.fromkeys(state.underway))
         self.parked: dict[str, PendingHook | PendingTimer] = {}
+        self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
+        self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
         self.undos: dict[str, Undo] = {}
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
@@ -118,10 +122,16 @@ class Session:
 
     async def keep(self, entry: Entry) -> None:
         """Add an entry outside the call of a step's function: what goes wrong ends the run."""
+        failure: Exception | None = None
+        self.active += 1  # while a store writes it, the branch is not at rest
         try:
             await self.journal.add(entry)
         except Exception as cause:  # noqa: BLE001  a store may raise anything
-            await self.stop(UnexpectedError(entry.key, cause))
+            failure = cause
+        finally:
+            self.done()
+        if failure is not None:
+            await self.stop(UnexpectedError(entry.key, failure))
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
@@ -143,7 +153,7 @@ class Session:
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
-        if self.exit is None:
+        if self.exit is None and key not in self.losing:
             self.journal.cut(key)
             self.quick = False
 
@@ -268,6 +278,8 @@ class Session:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
         self.parked[pending.step_key] = pending
         self._tell_wait(pending)
+        if self.spares and self.exit is None:
+            self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
@@ -283,6 +295,13 @@ class Session:
         finally:
             self._root_leaves = self._root_leaves and not in_root
         await self.leave()
+
+    def _replace(self) -> None:
+        """Let another task take the place of one that parks, where only so many may be at work."""
+        task: Any = asyncio.current_task()
+        spare = self.spares.pop(task, None)
+        if spare is not None:
+            spare(task)
 
     def _tell_wait(self, pending: PendingHook | PendingTimer) -> None:
         if isinstance(pending, PendingHook):

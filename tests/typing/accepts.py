@@ -25,6 +25,8 @@ from awaitpy import (
     RunError,
     Runner,
     Step,
+    StepTimeout,
+    Winner,
     Won,
     catching,
     change_argument,
@@ -209,6 +211,51 @@ async def attempts(step: Step[PendingHook], body: dict[str, Any]) -> None:
 async def attempted_waits(step: Step[PendingHook]) -> None:
     assert_type(await step.attempt("a", pending_hook, "1", Payment), Result[Payment, HookTimeout])
     assert_type(await step.attempt("b", pending_hook, "1", timeout=3), Result[Any, HookTimeout])
+
+
+# --- step.map and step.race ------------------------------------------------------------------------
+
+
+async def maps(step: Step[Declined | PendingHook], ids: list[str], hooks: list[Hook]) -> None:
+    assert_type(await step.map("a", find, ids), list[Order | None])
+    assert_type(await step.map("b", check, range(3), limit=2), list[int])
+    assert_type(await step.map("c", create_order, (1, 2), limit=None), list[Order])
+    assert_type(await step.map("d", lambda total: total + 1, [1, 2]), list[int])
+    assert_type(await step.map("e", lambda hook: pending_hook(hook.hook_id, Payment), hooks), list[Payment])
+    assert_type(await step.options(since=2).map("f", fulfil_body, [{"a": 1}]), list[str])
+    assert_type(await step.map("g", pending_hook, ids), list[Any])
+
+
+async def collected(step: Step[PendingHook], ids: list[str], hooks: list[Hook]) -> None:
+    assert_type(await step.map("a", reserve, ids, collect=True), list[Result[int, SoldOut]])
+    assert_type(await step.map("b", stock, ids, limit=3, collect=True), list[Result[int, SoldOut]])
+    assert_type(await step.map("c", find, ids, collect=True), list[Result[Order | None, Never]])
+    assert_type(await step.map("d", str, [1], collect=True), list[Result[str, Never]])
+    waits = await step.map("e", lambda hook: pending_hook(hook.hook_id, Payment), hooks, collect=True)
+    assert_type(waits, list[Result[Payment, HookTimeout]])
+    timed = step.options(timeout=3)
+    assert_type(await timed.map("f", stock, ids, collect=True), list[Result[int, SoldOut | StepTimeout]])
+    assert_type(await timed.map("g", find, ids), list[Order | None])
+
+
+async def races(step: Step[Declined | PendingHook], hook: Hook) -> str:
+    # mypy takes what lambdas in a dict give for Any: the variable says it.
+    won: Winner[str | None] = await step.race(
+        "decide",
+        {
+            "reply": lambda s: s("wait", pending_hook, hook.hook_id, str),
+            "late": lambda s: s.sleep("late", 3600),
+        },
+    )
+    same = await step.race("same", {"a": checkout_one, "b": lambda s: checkout(s, 3)})
+    assert_type(same.value, str)
+    timed: Winner[int] = await step.options(timeout=3).race("t", {"a": lambda s: s("check", check, 3)})
+    print(timed.value)
+    return won.value or same.name
+
+
+async def checkout_one(step: Step[Declined | PendingHook]) -> str:
+    return await checkout(step, 1)
 
 
 # --- hooks ----------------------------------------------------------------------------------------

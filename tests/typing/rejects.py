@@ -72,6 +72,23 @@ async def errors_that_step_does_not_declare(step: Step[Declined], body: dict[str
     await asyncio.gather(step("l", stock, "book"), step("m", lambda: 3))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
 
 
+async def maps_and_races(step: Step[Declined], ids: list[str]) -> None:
+    await step.map("a", stock, ids)
+    await step.map("b", reserve, ids)
+    await step.map("c", price, ids)
+    await step.map("d", pending_hook, ids)
+    await step.map("e", pending_hook, ids, collect=True)
+    await step.map("f", len, ids, limit="3")
+    await step.map("g", len, 3)
+    await step.race("h", {"a": needs_sold_out})
+    await step.race("i", [needs_declined_only])
+    print(ids)
+
+
+async def needs_sold_out(step: Step[SoldOut]) -> str: ...
+async def needs_declined_only(step: Step[Declined]) -> str: ...
+
+
 async def waits_that_step_does_not_declare(step: Step[Declined]) -> None:
     hook = await step("hook", create_hook)
     await step(hook.step_key, pending_hook, hook.hook_id, Order)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
