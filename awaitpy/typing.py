@@ -35,7 +35,6 @@ P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E")
-F = TypeVar("F")
 T_co = TypeVar("T_co", covariant=True)
 E_contra = TypeVar("E_contra", contravariant=True)
 F_co = TypeVar("F_co", covariant=True)
@@ -480,7 +479,7 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
     ) -> Coroutine[object, Never, list[V]]: ...
     @overload
     def map(
-        self: PolicyStep[PendingHook, F],
+        self: PolicyStep[PendingHook, F_co],
         key: str,
         fn: Callable[[A], Awaitable[Result[T, PendingHook]]],
         items: Iterable[A],
@@ -488,10 +487,10 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[T, HookTimeout | F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[T, HookTimeout | F_co]]]: ...
     @overload
     def map(
-        self: PolicyStep[PendingHook, F],
+        self: PolicyStep[PendingHook, F_co],
         key: str,
         fn: Callable[[A], Result[T, PendingHook]],
         items: Iterable[A],
@@ -499,10 +498,10 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[T, HookTimeout | F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[T, HookTimeout | F_co]]]: ...
     @overload
     def map(
-        self: PolicyStep[E_contra, F],
+        self,
         key: str,
         fn: Callable[[A], Awaitable[Result[T, X]]],
         items: Iterable[A],
@@ -510,10 +509,10 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[T, X | F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[T, X | F_co]]]: ...
     @overload
     def map(
-        self: PolicyStep[E_contra, F],
+        self,
         key: str,
         fn: Callable[[A], Result[T, X]],
         items: Iterable[A],
@@ -521,10 +520,10 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[T, X | F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[T, X | F_co]]]: ...
     @overload
     def map(
-        self: PolicyStep[E_contra, F],
+        self,
         key: str,
         fn: Callable[[A], Awaitable[V]],
         items: Iterable[A],
@@ -532,10 +531,10 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[V, F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[V, F_co]]]: ...
     @overload
     def map(
-        self: PolicyStep[E_contra, F],
+        self,
         key: str,
         fn: Callable[[A], V],
         items: Iterable[A],
@@ -543,7 +542,7 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
         *,
         limit: int | None = ...,
         collect: Literal[True],
-    ) -> Coroutine[object, Never, list[Result[V, F]]]: ...
+    ) -> Coroutine[object, Never, Sequence[Result[V, F_co]]]: ...
     def map(self, *args: Any, **settings: Any) -> Any:
         """A list of what `fn` gives for each item, in the order of the items.
 

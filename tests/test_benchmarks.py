@@ -13,7 +13,7 @@ from tests.benchmarks.orders import ANSWER, ORDER, PLAIN, Approval, Order
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import compared, interleaved
 
-TINY = Scale(rounds=1, steps=(2, 4), runs=2, entries=(2, 5), calls=2, starts=1)
+TINY = Scale(rounds=1, steps=(2, 4), runs=2, items=3, entries=(2, 5), calls=2, starts=1)
 
 
 def nothing() -> None:
@@ -104,6 +104,8 @@ async def test_the_table_has_a_line_for_each_figure(capsys):
         "state size, a step",
         "a suspended run of 5 steps",
         "2 runs of 5 steps, suspended and resumed",
+        "step.map, 3 items",
+        "the same, replayed, 3 items",
         "import awaitpy against asyncio, msgspec, attrs",
         "modules that it need not load",
         "inject_hook, 5 entries against 2",

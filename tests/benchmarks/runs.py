@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from awaitpy import PendingHook, ResumeState, Step, inject_hook, pending_hook, resume, run
-from tests.benchmarks.orders import ANSWER, HOOK, PLAIN, Approval, fetch_order
+from tests.benchmarks.orders import ANSWER, HOOK, PLAIN, Approval, Order, fetch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,6 +25,20 @@ async def journal_plain(step: Step[PendingHook], steps: int) -> None:
     """Steps of a lambda, which says nothing of what it returns."""
     for number in range(steps):
         await step(f"step-{number}", lambda: PLAIN)
+
+
+async def map_orders(step: Step[PendingHook], steps: int) -> None:
+    """The same steps by one `step.map`."""
+    await step.map("step", _fetch, range(steps))
+
+
+async def gather_orders(step: Step[PendingHook], steps: int) -> None:
+    """The same steps by `asyncio.gather`."""
+    await asyncio.gather(*(step(f"step/{number}", _fetch, number) for number in range(steps)))
+
+
+async def _fetch(_: int) -> Order:
+    return await fetch_order()
 
 
 def approval(at_wait: Callable[[], None]) -> Flow:

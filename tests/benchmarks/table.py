@@ -57,6 +57,8 @@ async def rows(scale: Scale) -> AsyncIterator[Row]:
     yield await _suspended_size()
     many = await figures.many_runs(scale)
     yield _ratio(f"{scale.runs:,} runs of 5 steps, suspended and resumed", 1.5, many, "× by hand")
+    for name, ratio in (await figures.mapped(scale)).items():
+        yield _ratio(f"{name}, {scale.items:,} items", 1.5, ratio, "× gather")
     for row in _starts(scale):
         yield row
     few, most = scale.entries

@@ -233,6 +233,55 @@ async def background(step):
     return [front, await task]
 
 
+async def mapped(step):
+    got = await step.map("m", work, ["m1", "m22", "m333", "m4", "m55"], limit=2)
+    return [got, await step("end", work, "end")]
+
+
+async def mapped_hooks(step):
+    hooks = await step.map("hook", lambda i: create_hook(new_id=lambda: f"h{i}"), range(4))
+    return await step.map("wait", lambda hook: pending_hook(hook.hook_id), hooks, limit=1)
+
+
+async def mapped_failing(step):
+    def item(i):
+        return pending_hook(f"h{i}") if i % 2 else checked(f"i{i}", good=i < 3)
+
+    return await step.map("m", item, range(6), limit=2)
+
+
+async def collected_with_a_sibling(step):
+    def item(i):
+        return pending_hook("h") if i == 1 else checked(f"i{i}", good=i != 2)
+
+    got, other = await asyncio.gather(
+        step.map("m", item, range(4), limit=2, collect=True), step("x", work, "x")
+    )
+    return [repr(got), other]
+
+
+async def raced_branches(step):
+    async def branch(mine, n):
+        return [await mine("a", quick, f"a{n}"), await mine("w", pending_hook, f"h{n}")]
+
+    won = await step.race("r", {f"b{n}": lambda s, n=n: branch(s, n) for n in range(3)})
+    return [won.name, won.value, await step("end", work, "end")]
+
+
+async def races_in_gather(step):
+    async def decided(n):
+        won = await step.race(
+            f"r{n}",
+            {
+                "hook": lambda s: s("w", pending_hook, f"h{n}"),
+                "never": lambda s: s.map("m", lambda i: pending_hook(f"never-{n}{i}"), range(2)),
+            },
+        )
+        return [won.name, won.value, await step(f"after-{n}", work, f"after-{n}")]
+
+    return await asyncio.gather(*(decided(n) for n in range(2)), step("x", work, "x"))
+
+
 SHAPES = [
     serial,
     loop,
@@ -256,6 +305,12 @@ SHAPES = [
     caught,
     cancelled_loser,
     background,
+    mapped,
+    mapped_hooks,
+    mapped_failing,
+    collected_with_a_sibling,
+    raced_branches,
+    races_in_gather,
 ]
 
 

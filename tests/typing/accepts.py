@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, TypeVar, assert_type
 
@@ -234,7 +234,8 @@ async def collected(step: Step[PendingHook], ids: list[str], hooks: list[Hook]) 
     waits = await step.map("e", lambda hook: pending_hook(hook.hook_id, Payment), hooks, collect=True)
     assert_type(waits, list[Result[Payment, HookTimeout]])
     timed = step.options(timeout=3)
-    assert_type(await timed.map("f", stock, ids, collect=True), list[Result[int, SoldOut | StepTimeout]])
+    waited = await timed.map("f", stock, ids, collect=True)
+    assert_type(waited, Sequence[Result[int, SoldOut | StepTimeout]])
     assert_type(await timed.map("g", find, ids), list[Order | None])
 
 

@@ -73,20 +73,23 @@ async def errors_that_step_does_not_declare(step: Step[Declined], body: dict[str
 
 
 async def maps_and_races(step: Step[Declined], ids: list[str]) -> None:
-    await step.map("a", stock, ids)
-    await step.map("b", reserve, ids)
-    await step.map("c", price, ids)
-    await step.map("d", pending_hook, ids)
-    await step.map("e", pending_hook, ids, collect=True)
-    await step.map("f", len, ids, limit="3")
-    await step.map("g", len, 3)
-    await step.race("h", {"a": needs_sold_out})
-    await step.race("i", [needs_declined_only])
-    print(ids)
+    await step.map("a", stock, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("b", reserve, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("c", price, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("d", pending_hook, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("e", pending_hook, ids, collect=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("f", len, ids, limit="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("g", len, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.race("h", {"a": needs_sold_out})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await step.race("i", [needs_declined_only])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def needs_sold_out(step: Step[SoldOut]) -> str: ...
-async def needs_declined_only(step: Step[Declined]) -> str: ...
+async def needs_sold_out(step: Step[SoldOut]) -> str:
+    return str(step)
+
+
+async def needs_declined_only(step: Step[Declined]) -> str:
+    return str(step)
 
 
 async def waits_that_step_does_not_declare(step: Step[Declined]) -> None:
