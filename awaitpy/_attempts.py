@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from awaitpy import _hooks, _timers
 from awaitpy import _payload as payloads
-from awaitpy import _timers
 from awaitpy._policy_errors import NotUndone, PendingTimer, StepInterrupted, StepTimeout
 from awaitpy._tables import noted
 from awaitpy._tasks import place
 from awaitpy._wire import POLICY, Entry, Underway, encode
-from awaitpy.errors import UnexpectedError
+from awaitpy.errors import DuplicateStepKey, JournalError, StepMisuse, UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -28,10 +28,29 @@ ERRORS: Final = frozenset({StepTimeout, StepInterrupted, NotUndone})
 """The errors that a policy gives a step, whatever its function may fail with."""
 
 
+_HARMLESS: Final = frozenset(
+    {
+        _hooks.create_hook, _hooks.first_of, _hooks.pending_hook,
+        _timers.now, _timers.pending_timer, _timers.random, _timers.uuid,
+    }
+)  # fmt: skip
+"""Functions that do nothing outside of the run: it need not be known whether they were called."""
+_NEVER: Final = (JournalError, StepMisuse, DuplicateStepKey)
+"""Mistakes in the code: the next attempt would make them again."""
+
+
+def is_noted(call: Call) -> bool:
+    """Whether the journal is told that an attempt begins."""
+    return call.policy.on_unknown is not None and call.fn not in _HARMLESS
+
+
 async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:
     """Run the function once: give what it raised, or what it gave. It counts as under way from now on."""
-    if call.policy.on_unknown is not None:
+    if is_noted(call):
         await _note(session, Underway(call.key, attempt - 1, began=True))
+        if session.exit is not None:  # the leg has ended meanwhile, and the attempt does not begin
+            await _note(session, Underway(call.key, attempt - 1))
+            await session.leave()
     session.journal.tell("step.started", call.key)
     session.active += 1
     token = place.set((session.inside, call.key, attempt))
@@ -65,8 +84,11 @@ async def _given(call: Call) -> Any:
 def delay(
     session: Session, policy: Policy, attempt: int, failure: BaseException | None, given: Any
 ) -> float | None:
-    """Give the seconds until the next attempt, None if there is to be none."""
-    if policy.retry is None or isinstance(failure, asyncio.CancelledError):
+    """Give the seconds until the next attempt, None if there is to be none.
+
+    Raises what classes and a source of random bytes of users raise.
+    """
+    if policy.retry is None or isinstance(failure, (asyncio.CancelledError, *_NEVER)):
         return None
     if failure is None and given.__class__ is not Err:
         return None
@@ -90,6 +112,11 @@ async def _pause(session: Session, pending: PendingTimer) -> None:
     await _timers.pause(session, pending)
     if session.exit is not None:
         await session.leave()
+
+
+def sleeps(note: Underway) -> bool:
+    """Whether a step sleeps: it has a time to go on at, and no attempt of it has failed."""
+    return note.until is not None and not note.attempts
 
 
 async def taken_up(session: Session, note: Underway) -> int:
@@ -131,7 +158,7 @@ def error_of(entry: Entry) -> Any:
     try:
         name, raw = _tagged(entry.payload)
         return _READERS[name](raw)
-    except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise payloads.misfit_of(error) from error
 
 

@@ -82,7 +82,7 @@ class NotUndone(Value):
     reason: str
 
     def __str__(self) -> str:
-        return f"Step {self.step_key!r} was not undone: {self.reason}."
+        return f"Step {self.step_key!r} was not undone: {self.reason.removesuffix('.')}."
 
 
 @attrs.frozen(repr=False)

@@ -16,9 +16,16 @@ from awaitpy import _tasks
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
-from awaitpy._policy_errors import PendingTimer
+from awaitpy._policy_errors import Cancelled, PendingTimer
 from awaitpy._waits import unpark
-from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
+from awaitpy._wire import UNDOING
+from awaitpy.errors import (
+    PendingHook,
+    StepMisuse,
+    SuspensionSwallowed,
+    UnexpectedError,
+    WorkflowDrift,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -49,6 +56,7 @@ class Session:
         "codecs",
         "drains",
         "exit",
+        "failing",
         "inside",
         "journal",
         "left",
@@ -63,6 +71,7 @@ class Session:
         "root",
         "settings",
         "state",
+        "undoing",
         "undos",
         "waiting",
         "working",
@@ -91,10 +100,12 @@ class Session:
             self.waiting.update(dict.fromkeys(state.underway))
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.undos: dict[str, Undo] = {}
+        self.undoing = undoing
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
+        self.failing: Exit | None = None
         self.over = False
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.active = 0
@@ -110,6 +121,7 @@ class Session:
             or settings.checkpoint
             or state.forgotten
             or state.end
+            or state.undoing
             or self.cancelled is not None
         )
         self.quick = self._unwatched
@@ -202,10 +214,26 @@ class Session:
 
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""
-        if self.state.undoing and self.exit is None:
-            # Undoing goes on in a later leg: all that is to be undone has to be asked for again.
-            await self.quiet(until=lambda: self.undos.keys() >= set(self.state.undoing))
-        await self._end(Exit("failed", error))
+        self.failing = self.failing or Exit("failed", error)
+        self.quick = False
+        if self.replay.due and self.exit is None:
+            # Other branches first say of all that was done before how it is undone.
+            await self.quiet(until=lambda: not self.replay.due, idle=False)
+        await self._end(self.failing)
+
+    async def begin(self, key: str) -> None:
+        """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
+        if self.cancelled is not None:
+            await self.fail(Cancelled(self.cancelled))
+        if self.state.undoing and not self.undoing:
+            await self.quiet(until=self._is_ending)
+            if not self._is_ending():
+                await self.stop(no_longer_fails(key))
+        if self._is_ending():
+            await self.fail(None)  # the error that came first counts
+
+    def _is_ending(self) -> bool:
+        return self.exit is not None or self.failing is not None
 
     async def refuse(self, error: Any) -> NoReturn:
         """End the leg because a delivery was refused: the hook is pending again."""
@@ -300,7 +328,7 @@ class Session:
         self._settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self._suspended())
+            self._close(self.exit or self.failing or self._suspended())
         finally:
             self._settling = False
             wake(self._news)
@@ -342,6 +370,8 @@ class Session:
             await self.idle()
         if self.replay.due and self.replay.due_in(""):
             return Exit("interrupted", self.replay.drift(None))
+        if self.state.undoing and not self.undoing:
+            return Exit("interrupted", no_longer_fails(None))
         return Exit("completed", value=value)
 
     def _swallowed(self) -> Exit:
@@ -395,6 +425,11 @@ class Session:
             key: hook if hook.step_key in self.parked else unpark(hook)
             for key, hook in self.journal.hooks.items()
         }
+
+
+def no_longer_fails(asked: str | None) -> WorkflowDrift:
+    """Describe a run that is being undone since it failed, and whose code now goes on."""
+    return WorkflowDrift(asked, UNDOING, (UNDOING,))
 
 
 def _until(pending: PendingTimer) -> Any:

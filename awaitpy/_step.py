@@ -13,11 +13,11 @@ from awaitpy import _timers, _waiting
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
-from awaitpy._policy_errors import Cancelled, PendingTimer
+from awaitpy._policy_errors import PendingTimer
 from awaitpy._tasks import place, within
-from awaitpy._undo import Undo
+from awaitpy._undo import noted, reserved
 from awaitpy._waits import is_wait
-from awaitpy._wire import VALUE, Entry, encode
+from awaitpy._wire import UNDOING, VALUE, Entry, encode
 from awaitpy.errors import (
     AwaitpyError,
     JournalError,
@@ -163,12 +163,13 @@ class BoundStep:
         if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
             await _misused(session, key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
+        if key.startswith(UNDOING) and self._prefix != UNDOING:
+            await session.stop(UnexpectedError(key, reserved(key)))
         try:
             entry = session.replay.ask(key)
             call = Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
             if entry is None:
-                if session.cancelled is not None:
-                    await session.fail(Cancelled(session.cancelled))
+                await session.begin(key)
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
                 given = await run_new(session, call)
@@ -197,7 +198,8 @@ class BoundStep:
 
     def _undoable(self, key: str, returns: Returns, value: Any) -> None:
         """Note how a step that has completed is undone, should the run fail."""
-        self._session.undos[key] = Undo(key, returns, value, self._policy)
+        kind = self._session.replay.entries[key].kind
+        self._session.undos[key] = noted(key, kind, returns, value, self._policy)
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""

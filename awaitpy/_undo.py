@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from awaitpy._payload import Misfit
 from awaitpy._policy import Policy
 from awaitpy._policy_errors import NotUndone, UndoFailed
 from awaitpy._wire import UNDO, UNDOING, VALUE, Entry, encode
+from awaitpy.errors import StepMisuse
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -29,13 +31,26 @@ class Undo(msgspec.Struct, frozen=True):
     def restored(self, entry: Entry) -> Any:
         """Give the value as the journal has it, whatever became of the one that the workflow got."""
         if entry.kind != VALUE:
-            return self.value
+            return self.value  # a copy: see `noted`
         return self.returns.values.decode(entry.payload, entry.form)
 
 
-def plan(entries: dict[str, Entry], undos: Mapping[str, Undo]) -> Entry:
+def noted(key: str, kind: int, returns: Returns, value: Any, policy: Policy) -> Undo:
+    """Note how a step is undone. What only its wait could read from the journal again is copied."""
+    return Undo(key, returns, value if kind == VALUE else deepcopy(value), policy)
+
+
+def reserved(key: str) -> StepMisuse:
+    """Describe a step of a workflow whose key is one of an undo."""
+    return StepMisuse(
+        f"Step {key!r} has a key that begins with {UNDOING!r}, as only those of the steps do that undo "
+        "others. Give it another key."
+    )
+
+
+def plan(entries: Mapping[str, Entry], undos: Mapping[str, Undo]) -> Entry:
     """Give the entry that says which steps are undone: the last journaled first."""
-    keys = tuple(key for key in reversed(entries) if key in undos)
+    keys = tuple(key for key in reversed(list(entries)) if key in undos)
     return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
 
 
@@ -65,7 +80,7 @@ async def _undone(step: Any, key: str, entry: Entry | None, undo: Undo | None) -
         return NotUndone(key, misfit.problem)
     undoes, policy = undo.policy.undo, undo.policy
     under = step.under(Policy(retry=policy.retry, timeout=policy.timeout, settles=True))
-    given = await under.attempt(UNDOING + key, lambda: undoes(value))
+    given = await under.attempt(key, lambda: undoes(value))
     if given.__class__ is not Err:
         return None
     return NotUndone(key, getattr(given.error, "reason", str(given.error)))
