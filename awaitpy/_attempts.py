@@ -10,6 +10,7 @@ import msgspec
 
 from awaitpy import _hooks, _timers
 from awaitpy import _payload as payloads
+from awaitpy._leg import Leave
 from awaitpy._policy_errors import NotUndone, PendingTimer, StepInterrupted, StepTimeout
 from awaitpy._tables import noted
 from awaitpy._tasks import place
@@ -47,10 +48,7 @@ def is_noted(call: Call) -> bool:
 async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:
     """Run the function once: give what it raised, or what it gave. It counts as under way from now on."""
     if is_noted(call):
-        await _note(session, Underway(call.key, attempt - 1, began=True))
-        if session.exit is not None:  # the leg has ended meanwhile, and the attempt does not begin
-            await _note(session, Underway(call.key, attempt - 1))
-            await session.leave()
+        await _begin(session, call.key, attempt - 1)
     session.journal.tell("step.started", call.key)
     session.active += 1
     token = place.set((session.inside, call.key, attempt))
@@ -63,6 +61,19 @@ async def make(session: Session, call: Call, attempt: int) -> tuple[BaseExceptio
         raise
     finally:
         place.reset(token)
+
+
+async def _begin(session: Session, key: str, failed: int) -> None:
+    """Note that an attempt begins; take that back if it is not to begin after all."""
+    try:
+        await _note(session, Underway(key, failed, began=True))
+    except (asyncio.CancelledError, Leave):
+        session.cut(key)
+        await _note(session, Underway(key, failed))
+        raise
+    if session.exit is not None:
+        await _note(session, Underway(key, failed))
+        await session.leave()
 
 
 async def _given(call: Call) -> Any:

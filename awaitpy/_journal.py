@@ -72,8 +72,12 @@ class Journal(Tables):
         context = copy_context()
         context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
         task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
-        await _tasks.finish([task])
-        task.result()
+        try:
+            await _tasks.finish([task])
+        finally:
+            failed = task.exception()  # asked for, as asyncio reports what a cancellation has overtaken
+        if failed is not None:
+            raise failed
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
