@@ -130,7 +130,7 @@ class Underway(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     key: str
-    attempts: int = 0
+    attempts: Annotated[int, msgspec.Meta(ge=0)] = 0
     until: Moment | None = None
     began: bool = False
 

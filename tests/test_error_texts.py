@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from awaitpy import (
+    Cancelled,
     DuplicateStepKey,
     HookAlreadyResolved,
     HookExpired,
@@ -18,14 +19,19 @@ from awaitpy import (
     InvalidPayload,
     JournalError,
     MethodNotAllowed,
+    NotUndone,
     PayloadMisfit,
     PendingHook,
+    PendingTimer,
     Result,
     RunFinished,
     Runner,
     StateError,
     Step,
+    StepInterrupted,
+    StepTimeout,
     SuspensionSwallowed,
+    UndoFailed,
     UnexpectedError,
     UnknownHook,
     UnknownStep,
@@ -242,6 +248,16 @@ ERRORS: list[tuple[object, list[str]]] = [
     (WorkflowDrift("b", "a", ("a",), "a"), ["'a'", "'b'", "renamed", "forget", "since", "retired"]),
     (VersionMismatch("shop", 3, 2), ["'shop'", "version 3", "version 2", "Nothing was run"]),
     (WorkflowMismatch("shop", "store"), ["'shop'", "'store'", "@workflow(name='shop')"]),
+    (PendingTimer("nap", NOON), ["'nap'", "sleeps until", NOON.isoformat(), "next_wakeup"]),
+    (PendingTimer("charge", NOON, 2), ["'charge'", "tried again", NOON.isoformat(), "attempt 2"]),
+    (PendingTimer("charge"), ["'charge'", "its time"]),
+    (StepTimeout("charge", 1.5), ["'charge'", "1.5 seconds", "timeout=", "retry=", "step.attempt"]),
+    (StepInterrupted("charge", 2), ["'charge'", "Attempt 2", "forget(state, 'charge')", "step.attempt"]),
+    (Cancelled("too late"), ["cancelled", "too late", "undone"]),
+    (Cancelled(), ["cancelled from outside."]),
+    (NotUndone("charge", "it is gone."), ["'charge'", "not undone", "it is gone."]),
+    (UndoFailed(HookTimeout("h-1", "w", NOON), (NotUndone("charge", "down"), NotUndone("b", "x"))),
+     ["HookTimeout", "'charge'", "down", "'b'", "by hand"]),
     (UnreadableEntry("charge", "Expected `int`, got `str`"), ["'charge'", "Expected `int`",
      "forget(state, 'charge')"]),
 ]  # fmt: skip
@@ -262,10 +278,11 @@ def test_the_list_above_has_every_error():
     import awaitpy
     from awaitpy import errors
 
+    homes = {errors.__name__, "awaitpy._policy_errors"}
     told = {type(error) for error, _ in ERRORS}
     families = {errors.AwaitpyError, errors.HookError, errors.StateError, errors.StepMisuse}
     public = {getattr(awaitpy, name) for name in awaitpy.__all__}
-    kinds = {kind for kind in public if isinstance(kind, type) and kind.__module__ == errors.__name__}
+    kinds = {kind for kind in public if isinstance(kind, type) and kind.__module__ in homes}
     assert kinds - families == told
 
 

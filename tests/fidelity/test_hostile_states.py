@@ -408,8 +408,11 @@ def test_an_entry_of_a_new_kind_with_any_payload_is_a_state_error_or_unreadable(
     "more",
     [
         {"underway": [{"key": "plain", "attempts": 3}]},
-        {"underway": [{"key": "flaky", "attempts": -(2**62)}]},
-        {"underway": [{"key": "flaky", "attempts": 2**62, "until": {"$time": "2030-01-01T00:00:00+00:00"}}]},
+        {
+            "underway": [
+                {"key": "flaky", "attempts": 2**62, "until": {"$time": "2030-01-01T00:00:00+00:00"}}
+            ]
+        },
         {"underway": [{"key": "flaky", "until": {"$time": "9999-12-31T00:00:00+00:00"}}]},
         {"underway": [{"key": "flaky", "began": True, "until": {"$time": "1970-01-01T00:00:00+00:00"}}]},
         {"underway": [{"key": "wait", "until": {"$time": "2030-01-01T00:00:00+00:00"}}]},
@@ -429,6 +432,7 @@ def test_what_is_said_of_steps_under_way_may_be_anything(law, more):
     [
         {"more": {"underway": [{"key": "flaky", "until": {"$time": "2030-01-01T00:00:00"}}]}},
         {"more": {"underway": [{"attempts": 1}]}},
+        {"more": {"underway": [{"key": "flaky", "attempts": -(2**62)}]}},
         {"more": {"undoing": "plain"}},
         {"more": {"cancelled": 5}},
         {"hooks": [{"hook_id": "h", "since": {"$time": "2030-01-01T00:00:00"}}]},
