@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from awaitpy import ResumeState, get_pending_hooks, inject_hook, run
+from awaitpy import ResumeState, get_pending_hooks, inject_hook, resume, run
 from tests.benchmarks import limits, runs
 from tests.benchmarks.orders import ANSWER, HOOK
 from tests.benchmarks.timing import Ratio, Stopwatch, compared, interleaved
@@ -96,6 +96,40 @@ def _whole(work: Callable[[int], Awaitable[object]]) -> MakeBlock:
         return block
 
     return make
+
+
+# --- policies -----------------------------------------------------------------------------------
+
+
+async def unused_options(scale: Scale) -> Ratio:
+    """Steps under options that have nothing to do, against steps without."""
+    steps = scale.steps[-1]
+    blocks = (
+        _whole(lambda n: run(runs.journal_with_options, n))(steps, 1),
+        _whole(lambda n: run(runs.journal_orders, n))(steps, 1),
+    )
+    return compared(*await interleaved(scale.rounds, *blocks))
+
+
+async def retried_replays(scale: Scale) -> Ratio:
+    """A replayed step that was tried twice: in a long run against one in a shorter."""
+    before, last = scale.steps[-2:]
+    blocks = [_replay(await runs.retried(size), last // size) for size in (last, before)]
+    return compared(*await interleaved(scale.rounds, *blocks))  # as many steps in each
+
+
+def _replay(state: ResumeState, times: int) -> Block:
+    watch = Stopwatch()
+
+    async def block() -> float:
+        for _ in range(times):
+            watch.start()
+            kept = await resume(runs.journal_retried, state)
+            watch.stop()
+            del kept
+        return watch.taken()
+
+    return block
 
 
 # --- suspended runs -----------------------------------------------------------------------------

@@ -116,8 +116,8 @@ def used(state: ResumeState, loop: Any) -> None:
     ):
         with contextlib.suppress(AwaitpyError):
             look()
-    for given in (state, cancel(state)):
-        result = loop.wait(Runner(clock=lambda: NOW, sleep=no_sleep).resume(flow, given)).result
+    for tried in (state, cancel(state)):
+        result = loop.wait(Runner(clock=lambda: NOW, sleep=no_sleep).resume(flow, tried)).result
         error = getattr(result, "error", None)
         if isinstance(error, UnexpectedError):
             assert isinstance(error.cause, (AwaitpyError, LookupError)), repr(error.cause)
@@ -387,7 +387,7 @@ def test_a_state_is_a_value():
 NEW_KINDS = ["note", "policy", "elapsed", "undo", "race"]
 PAYLOADS = [
     None, 5, "text", b"x", [], ["a"], [1], {}, {"key": 1}, {"key": "plain"}, ["StepTimeout", {}],
-    ["StepTimeout", {"step_key": 1, "seconds": 2.0}], ["Popen", "ls"], [["StepTimeout"], 1], ["w", [], []],
+    ["StepTimeout", {"step_key": 1, "seconds": 2.0}], ["Popen", "ls"], [["StepTimeout"], 1], ["w", ["flaky"], ["h"]],
     {"key": "plain", "attempts": 2**62, "began": True}, {"key": "plain", "until": "2030-01-01T00:00:00"},
 ]  # fmt: skip
 

@@ -72,7 +72,7 @@ class World:
         return outcome
 
     def step(self, name: Any, *results: Any) -> Callable[..., Any]:
-        """A function that notes its name and gives these in turn, the last for ever; exceptions it raises."""
+        """A function that notes its name and gives these in turn, the last for ever."""
         left = list(results) or [name]
 
         def called(*_: Any) -> Any:

@@ -196,20 +196,35 @@ async def test_an_undo_knows_its_own_step(world):
     assert world.log[0].idempotency_key == "run:undo:x/a"
 
 
-async def test_a_value_that_the_code_reads_no_more_is_told(world):
-    returns = [int]
+MOOD = ["good"]
+
+
+@attrs.define
+class Moody:
+    value: int
+
+    def __attrs_post_init__(self) -> None:
+        if MOOD[0] == "bad":
+            raise ValueError("not today")
+
+
+async def test_a_value_that_can_be_read_no_more_is_told_and_the_rest_still_runs(world):
+    def moody() -> Moody:
+        return Moody(1)
 
     async def flow(step):
-        await step.options(undo=print, returns=returns[0])("a", lambda: 1)
-        await step.options(undo=print)("b", lambda: 2)
+        await undoing(world)(step)("a", lambda: 1)
+        await undoing(world)(step)("moody", moody)
+        MOOD[0] = "bad"
         await step("bad", lambda: Err("no"))
 
-    done = (await world.run(flow)).state
-    entries = list(done.steps.values())[:4]
-    plan = append_entries(world.runner().start(flow), *entries)
-    odd = append_entries(plan, *entries)
-    assert odd == plan
-    assert (await world.resume(flow, plan)).result == Err("no")
+    try:
+        error = (await world.run(flow)).result.unwrap_err()
+    finally:
+        MOOD[0] = "good"
+    assert [each.step_key for each in error.failures] == ["moody"]
+    assert "not today" in str(error)
+    assert world.log == [("undo", 1)]
 
 
 # --- undos that fail ----------------------------------------------------------------------------

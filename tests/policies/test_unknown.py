@@ -289,6 +289,29 @@ async def test_no_attempt_begins_when_the_leg_ended_while_it_was_noted(world, ro
     assert append_entries(world.runner().start(flow), *world.stored).underway == {}
 
 
+async def test_no_attempt_begins_while_a_leg_that_has_ended_awaits_another_step(world):
+    async def checkpoint(entry):
+        await asyncio.sleep(0)
+        world.stored.append(entry)
+
+    async def slow() -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    async def flow(step):
+        await asyncio.gather(
+            step("slow", slow),
+            step.options(on_unknown="fail")("pay", world.step("pay")),
+            step("bad", world.step("bad", DOWN)),
+        )
+
+    outcome = await world.run(flow, checkpoint=checkpoint)
+    assert outcome.result.unwrap_err().key == "bad"
+    assert world.log == ["bad"]
+    assert outcome.state.underway == {}
+    assert list(outcome.state.steps) == ["slow"]
+
+
 async def test_a_workflow_may_cut_a_step_off_while_its_attempt_is_noted(world, kinds):
     async def checkpoint(entry):
         await asyncio.sleep(0.01 if entry.kind_name == "note" else 0)
