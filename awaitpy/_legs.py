@@ -43,7 +43,7 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
 
 def undoes(failed: Session) -> bool:
     """Whether there is something to undo after a leg that has failed."""
-    return bool(failed.state.undoing or (failed.undos and not failed.read_only))
+    return bool(failed.state.undoing or (failed.undos() and not failed.read_only))
 
 
 async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
@@ -70,14 +70,14 @@ def _undoes(key: str | None) -> bool:
 
 async def _undoing(session: Session, failed: Session, error: Any) -> Any:
     """Give the error with which the run ends, once all is undone that can be."""
-    entries = session.replay.entries
+    entries, undos = session.replay.entries, failed.undos()
     if not session.journal.undoing:
         taken = next(filter(_undoes, entries), None)
         if taken is not None:
             await session.stop(UnexpectedError(taken, reserved(taken)))
-        await session.keep(plan(entries, failed.undos))
+        await session.keep(plan(entries, undos))
     step = BoundStep(session, UNDOING)
-    return reported(error, await undo_all(step, session.journal.undoing, entries, failed.undos))
+    return reported(error, await undo_all(step, session.journal.undoing, entries, undos))
 
 
 def next_state(flow: Described, before: ResumeState, session: Session, why: Exit) -> ResumeState:

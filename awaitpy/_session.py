@@ -17,6 +17,7 @@ from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
 from awaitpy._policy_errors import Cancelled, PendingTimer
+from awaitpy._undo import Undo
 from awaitpy._waits import unpark
 from awaitpy._wire import UNDOING
 from awaitpy.errors import (
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType
 
+    from awaitpy._payload import Returns
+    from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
-    from awaitpy._undo import Undo
     from awaitpy._wire import Entry, OpenHook
 
 
@@ -54,6 +56,7 @@ class Session:
         "awaited",
         "cancelled",
         "codecs",
+        "copies",
         "drains",
         "exit",
         "failing",
@@ -71,8 +74,8 @@ class Session:
         "root",
         "settings",
         "state",
+        "undoable",
         "undoing",
-        "undos",
         "waiting",
         "working",
     )
@@ -99,7 +102,9 @@ class Session:
         if state.underway:
             self.waiting.update(dict.fromkeys(state.underway))
         self.parked: dict[str, PendingHook | PendingTimer] = {}
-        self.undos: dict[str, Undo] = {}
+        # By policy, as a step that says how it is undone may cost next to nothing more than another.
+        self.undoable: list[tuple[Policy, dict[str, Returns]]] = []
+        self.copies: dict[str, Any] = {}
         self.undoing = undoing
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
@@ -211,6 +216,14 @@ class Session:
     async def stop(self, error: Any) -> NoReturn:
         """End the run with an error of awaitpy: it is interrupted and can be resumed."""
         await self._end(Exit("interrupted", error))
+
+    def undos(self) -> dict[str, Undo]:
+        """Give how each step that has completed is undone, by its key."""
+        return {
+            key: Undo(key, returns, self.copies.get(key), policy)
+            for policy, done in self.undoable
+            for key, returns in done.items()
+        }
 
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""

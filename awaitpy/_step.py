@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -15,7 +16,7 @@ from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
 from awaitpy._policy_errors import PendingTimer
 from awaitpy._tasks import place, within
-from awaitpy._undo import noted, reserved
+from awaitpy._undo import reserved
 from awaitpy._waits import is_wait
 from awaitpy._wire import UNDOING, VALUE, Entry, encode
 from awaitpy.errors import (
@@ -49,7 +50,10 @@ class BoundStep:
         self._session = session
         self._prefix = prefix
         self._policy = policy
-        self._undo = policy.undo
+        self._undo: dict[str, Returns] | None = None
+        if policy.undo is not None:
+            self._undo = {}
+            session.undoable.append((policy, self._undo))
         self._special = policy is not DEFAULT and (policy.watched or policy.returns is not MISSING)
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915  written out for speed: nearly every step ends here
@@ -74,7 +78,7 @@ class BoundStep:
                     value = returns.native(entry.payload)
                     replay.pass_turn(full)
                     if self._undo is not None:
-                        self._undoable(full, returns, value)
+                        self._undo[full] = returns
                     return value
             usual = key.__class__ is str and key != "" and full.isascii()
             if replay.due or session.waiting or full in replay.asked or not usual:
@@ -103,7 +107,7 @@ class BoundStep:
             if failure is None and self._session.quick and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
-                    self._undoable(full, returns, given)
+                    self._undo[full] = returns
                 return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
@@ -193,13 +197,10 @@ class BoundStep:
                 return given
         value = given.value if given.__class__ is Ok else given
         if self._undo is not None:
-            self._undoable(call.key, call.returns, value)
+            self._undo[call.key] = call.returns
+            if session.replay.entries[call.key].kind != VALUE:
+                session.copies[call.key] = deepcopy(value)  # nothing but its wait reads it from the journal
         return value
-
-    def _undoable(self, key: str, returns: Returns, value: Any) -> None:
-        """Note how a step that has completed is undone, should the run fail."""
-        kind = self._session.replay.entries[key].kind
-        self._session.undos[key] = noted(key, kind, returns, value, self._policy)
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,13 +30,8 @@ class Undo(msgspec.Struct, frozen=True):
     def restored(self, entry: Entry) -> Any:
         """Give the value as the journal has it, whatever became of the one that the workflow got."""
         if entry.kind != VALUE:
-            return self.value  # a copy: see `noted`
+            return self.value
         return self.returns.values.decode(entry.payload, entry.form)
-
-
-def noted(key: str, kind: int, returns: Returns, value: Any, policy: Policy) -> Undo:
-    """Note how a step is undone. What only its wait could read from the journal again is copied."""
-    return Undo(key, returns, value if kind == VALUE else deepcopy(value), policy)
 
 
 def reserved(key: str) -> StepMisuse:

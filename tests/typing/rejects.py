@@ -82,7 +82,7 @@ async def arguments_that_do_not_fit(step: Step[PendingHook]) -> None:
 
 
 async def policies_that_are_none(step: Step[Declined]) -> None:
-    step.options(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    step.options(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     step.options(timeout="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     step.options(on_unknown="die")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step.sleep("a", "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
