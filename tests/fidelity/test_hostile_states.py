@@ -387,7 +387,8 @@ def test_a_state_is_a_value():
 NEW_KINDS = ["note", "policy", "elapsed", "undo", "race"]
 PAYLOADS = [
     None, 5, "text", b"x", [], ["a"], [1], {}, {"key": 1}, {"key": "plain"}, ["StepTimeout", {}],
-    ["StepTimeout", {"step_key": 1, "seconds": 2.0}], ["Popen", "ls"], [["StepTimeout"], 1], ["w", ["flaky"], ["h"]],
+    ["StepTimeout", {"step_key": 1, "seconds": 2.0}], ["Popen", "ls"], [["StepTimeout"], 1],
+    ["w", ["flaky"], ["h"]],
     {"key": "plain", "attempts": 2**62, "began": True}, {"key": "plain", "until": "2030-01-01T00:00:00"},
 ]  # fmt: skip
 

@@ -15,6 +15,7 @@ from awaitpy import (
     Ok,
     PendingHook,
     PendingTimer,
+    Result,
     Retry,
     Step,
     StepMisuse,
@@ -416,6 +417,36 @@ async def test_no_new_step_begins_where_a_run_fails_or_is_undone(world):
     assert outcome.result == Err(PendingTimer("undo:a", world.now + HOUR))
     assert (await world.on_time(flow, outcome)).result == Err("no")
     assert world.log == []
+
+
+async def test_a_branch_that_is_late_in_a_replay_is_waited_for_and_no_new_step_begins(world):
+    async def turns(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
+
+    async def bad() -> Result[None, str]:
+        await turns(12)
+        return Err("no")
+
+    async def late(step):
+        await turns(8)
+        await undoing(world)(step)("late", turns, 20)
+
+    async def waits(step):
+        await step("w", pending_hook, "h")
+
+    async def flow(step):
+        await step.options(undo=lambda _: pending_timer(HOUR))("a", lambda: 1)
+        await asyncio.gather(waits(step), step("bad", bad), late(step))
+
+    outcome = await world.run(flow)
+    assert list(outcome.state.steps) == ["a", "bad", "late", "undo:", "undo:late"]
+    assert world.log == [("undo", None)]
+    state = inject_hook(outcome.state, "h", 1, now=world.now)
+    assert (await world.resume(flow, state)).state.steps.keys() == outcome.state.steps.keys()
+    world.pass_(3600)
+    assert (await world.resume(flow, state)).result == Err("no")
+    assert world.log == [("undo", None)]
 
 
 async def test_the_error_that_came_first_is_the_error_of_the_run(world):
