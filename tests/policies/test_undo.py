@@ -495,6 +495,20 @@ async def test_a_run_that_fails_no_more_while_it_is_undone_has_drifted(world, no
     assert world.log == []
 
 
+async def test_a_run_that_completes_while_it_is_undone_has_drifted(world):
+    async def flow(step):
+        await step.options(undo=lambda _: pending_timer(HOUR))("a", lambda: 1)
+        await (step if strict else step.attempt)("bad", lambda: Err("no"))
+
+    strict = True
+    outcome = await world.run(flow)
+    strict = False
+    outcome = await world.on_time(flow, outcome)
+    assert isinstance(outcome.result.unwrap_err(), WorkflowDrift)
+    strict = True
+    assert (await world.resume(flow, outcome.state)).result == Err("no")
+
+
 async def test_an_undo_that_the_code_no_longer_has_is_told(world):
     async def flow(step):
         if with_undo:
