@@ -249,7 +249,7 @@ def next_wakeup(state: ResumeState) -> datetime | None:
     """
     if state.end is not None:
         return None
-    if state.cancelled is not None:
+    if state.cancelled is not None and not state.undoing:
         return datetime.fromtimestamp(0, UTC)
     waiting = [hook for hook in state.hooks.values() if hook.step_key is not None]
     ready = [hook.deliveries[0].at for hook in waiting if hook.deliveries]

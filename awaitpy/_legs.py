@@ -12,7 +12,10 @@ from awaitpy._session import Session
 from awaitpy._state import changed
 from awaitpy._step import BoundStep
 from awaitpy._tasks import place
-from awaitpy._undo import plan, reported, undo_all
+from awaitpy._undo import plan, reported, reserved, undo_all
+from awaitpy._waits import unpark
+from awaitpy._wire import UNDOING
+from awaitpy.errors import UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -40,12 +43,12 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
 
 def undoes(failed: Session) -> bool:
     """Whether there is something to undo after a leg that has failed."""
-    return bool(failed.state.undoing or (failed.undos and not failed.read_only))
+    return bool(failed.state.undoing or (failed.undos() and not failed.read_only))
 
 
 async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     """Undo the completed steps of a run that has failed: a leg of its own, over what was journaled."""
-    state = msgspec.structs.replace(failed.state, **_tables(failed, why))
+    state = msgspec.structs.replace(failed.state, **{**_tables(failed, why), **_of_undo(failed)})
     session = Session(failed.settings, state, failed.working, undoing=True)
     session.journal.watch = failed.journal.watch  # for whom watches, it is the same leg
     session.journal.tell("run.undoing", None, why.error)
@@ -53,12 +56,29 @@ async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     return session, Exit("failed", ended.value) if ended.status == "completed" else ended
 
 
+def _of_undo(failed: Session) -> dict[str, Any]:
+    """Give what the steps of an undo wait for since a former leg; those of the workflow wait no more."""
+    hooks, underway = failed.journal.hooks, failed.journal.underway
+    return {
+        "hooks": {key: hook if _undoes(hook.step_key) else unpark(hook) for key, hook in hooks.items()},
+        "underway": {key: note for key, note in underway.items() if _undoes(key)},
+    }
+
+
+def _undoes(key: str | None) -> bool:
+    return key is not None and key.startswith(UNDOING)
+
+
 async def _undoing(session: Session, failed: Session, error: Any) -> Any:
     """Give the error with which the run ends, once all is undone that can be."""
+    entries, undos = session.replay.entries, failed.undos()
     if not session.journal.undoing:
-        await session.keep(plan(session.replay.entries, failed.undos))
-    keys, entries = session.journal.undoing, session.replay.entries
-    return reported(error, await undo_all(BoundStep(session), keys, entries, failed.undos))
+        taken = next(filter(_undoes, entries), None)
+        if taken is not None:
+            await session.stop(UnexpectedError(taken, reserved(taken)))
+        await session.keep(plan(entries, undos))
+    step = BoundStep(session, UNDOING)
+    return reported(error, await undo_all(step, session.journal.undoing, entries, undos))
 
 
 def next_state(flow: Described, before: ResumeState, session: Session, why: Exit) -> ResumeState:
@@ -84,7 +104,7 @@ def next_state(flow: Described, before: ResumeState, session: Session, why: Exit
 
 def _tables(session: Session, why: Exit) -> dict[str, Any]:
     journal, entries = session.journal, session.replay.entries
-    underway = journal.underway
+    underway = {} if why.status in {"completed", "failed"} else journal.underway
     return {
         "entries": entries,
         "hooks": session.waits(why) if journal.hooks else {},

@@ -12,19 +12,22 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from awaitpy import _tasks
+from awaitpy import _tasks, errors
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
+from awaitpy._undo import Undo
 from awaitpy._waits import unpark
+from awaitpy._wire import UNDOING
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType
 
+    from awaitpy._payload import Returns
+    from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
-    from awaitpy._undo import Undo
     from awaitpy._wire import Entry, OpenHook
 
 
@@ -46,8 +49,10 @@ class Session:
         "awaited",
         "cancelled",
         "codecs",
+        "copies",
         "drains",
         "exit",
+        "failing",
         "inside",
         "journal",
         "left",
@@ -64,7 +69,8 @@ class Session:
         "settings",
         "spares",
         "state",
-        "undos",
+        "undoable",
+        "undoing",
         "waiting",
         "working",
     )
@@ -93,11 +99,15 @@ class Session:
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
         self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
-        self.undos: dict[str, Undo] = {}
+        # By policy, as a step that says how it is undone may cost next to nothing more than another.
+        self.undoable: list[tuple[Policy, dict[str, Returns]]] = []
+        self.copies: dict[str, Any] = {}
+        self.undoing = undoing
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
+        self.failing: Exit | None = None
         self.over = False
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.active = 0
@@ -109,7 +119,11 @@ class Session:
         self.root = root
         # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
         self._unwatched = not (
-            self.journal.observed or state.forgotten or state.end or self.cancelled is not None
+            self.journal.observed
+            or state.forgotten
+            or state.end
+            or state.undoing
+            or self.cancelled is not None
         )
         self.quick = self._unwatched
         self._cancels = root.cancelling()
@@ -207,12 +221,36 @@ class Session:
         """End the run with an error of awaitpy: it is interrupted and can be resumed."""
         await self._end(Exit("interrupted", error))
 
+    def undos(self) -> dict[str, Undo]:
+        """Give how each step that has completed is undone, by its key."""
+        return {
+            key: Undo(key, returns, self.copies.get(key), policy)
+            for policy, done in self.undoable
+            for key, returns in done.items()
+        }
+
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""
-        if self.state.undoing and self.exit is None:
-            # Undoing goes on in a later leg: all that is to be undone has to be asked for again.
-            await self.quiet(until=lambda: self.undos.keys() >= set(self.state.undoing))
-        await self._end(Exit("failed", error))
+        self.failing = self.failing or Exit("failed", error)
+        self.quick = False
+        if self.replay.due and self.exit is None:
+            # Other branches first say of all that was done before how it is undone.
+            await self.quiet(until=lambda: not self.replay.due, idle=False)
+        await self._end(self.failing)
+
+    async def begin(self, key: str) -> None:
+        """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
+        if self.cancelled is not None:
+            await self.fail(errors.Cancelled(self.cancelled))
+        if self.state.undoing and not self.undoing:
+            await self.quiet(until=self._is_ending)
+            if not self._is_ending():
+                await self.stop(no_longer_fails(key))
+        if self._is_ending():
+            await self.fail(None)  # the error that came first counts
+
+    def _is_ending(self) -> bool:
+        return self.exit is not None or self.failing is not None
 
     async def refuse(self, error: Any) -> NoReturn:
         """End the leg because a delivery was refused: the hook is pending again."""
@@ -316,7 +354,7 @@ class Session:
         self._settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self._suspended())
+            self._close(self.exit or self.failing or self._suspended())
         finally:
             self._settling = False
             wake(self._news)
@@ -360,6 +398,8 @@ class Session:
             await self.idle()
         if self.replay.due and self.replay.due_in(""):
             return Exit("interrupted", self.replay.drift(None))
+        if self.state.undoing and not self.undoing:
+            return Exit("interrupted", no_longer_fails(None))
         return Exit("completed", value=value)
 
     def _swallowed(self) -> Exit:
@@ -413,6 +453,11 @@ class Session:
             key: hook if hook.step_key in self.parked else unpark(hook)
             for key, hook in self.journal.hooks.items()
         }
+
+
+def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
+    """Describe a run that is being undone since it failed, and whose code now goes on."""
+    return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
 
 
 def _until(pending: PendingTimer) -> Any:

@@ -210,9 +210,9 @@ def cancel(state: ResumeState, reason: str = "") -> ResumeState:
     """Give a state whose next `resume` ends with `Err(Cancelled(reason))`, its undo included.
 
     No new step of the workflow runs then, and no wait is answered. A finished run stays as it is, and
-    so does one that is cancelled already.
+    so does one that is being undone or is cancelled already.
     """
-    if state.end is not None or state.cancelled is not None:
+    if state.end is not None or state.cancelled is not None or state.undoing:
         return state
     return changed(state, cancelled=reason)
 
@@ -241,7 +241,8 @@ def rewind(state: ResumeState, key: str) -> ResumeState:
         raise UnknownStep(key, state.run_id)
     keys = list(state.entries)
     gone = keys[keys.index(key) :]
-    return _without(state, gone, forgotten=tuple(k for k in state.forgotten if k not in set(gone)))
+    forgotten = tuple(k for k in state.forgotten if k not in set(gone))
+    return msgspec.structs.replace(_without(state, gone, forgotten=forgotten), underway={})
 
 
 def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) -> ResumeState:
@@ -250,6 +251,7 @@ def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) ->
         raise _undone(state, undone or state.undoing)
     entries = dict(state.entries)
     tables = Tables(state)
+    over = state.end is not None or bool(state.undoing)
     for key in keys:
         _reopen(entries.pop(key), tables.hooks, tables.closed)
     return changed(
@@ -258,11 +260,11 @@ def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) ->
         hooks=tables.hooks,
         closed=tables.closed,
         forgotten=forgotten,
-        status="interrupted" if state.end is not None else state.status,
+        status="interrupted" if over else state.status,
         end=None,
-        underway={},
+        underway={} if over else state.underway,
         undoing=(),
-        cancelled=None,
+        cancelled=None if over else state.cancelled,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -14,9 +15,9 @@ from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
 from awaitpy._tasks import place, within
-from awaitpy._undo import Undo
+from awaitpy._undo import reserved
 from awaitpy._waits import is_wait
-from awaitpy._wire import VALUE, Entry, encode
+from awaitpy._wire import UNDOING, VALUE, Entry, encode
 from awaitpy.errors import AwaitpyError, JournalError, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.result import Err, Ok
 
@@ -46,7 +47,10 @@ class BoundStep:
         self._prefix = prefix
         self._policy = policy
         self._branch = branch
-        self._undo = policy.undo
+        self._undo: dict[str, Returns] | None = None
+        if policy.undo is not None:
+            self._undo = {}
+            session.undoable.append((policy, self._undo))
         special = policy is not DEFAULT and (policy.watched or policy.returns is not MISSING)
         self._special = special or branch is not None
 
@@ -72,7 +76,7 @@ class BoundStep:
                     value = returns.native(entry.payload)
                     replay.pass_turn(full)
                     if self._undo is not None:
-                        self._undoable(full, returns, value)
+                        self._undo[full] = returns
                     return value
             usual = key.__class__ is str and key != "" and full.isascii()
             if replay.due or session.waiting or full in replay.asked or not usual:
@@ -102,7 +106,7 @@ class BoundStep:
             if failure is None and unkept and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
-                    self._undoable(full, returns, given)
+                    self._undo[full] = returns
                 return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
@@ -196,6 +200,8 @@ class BoundStep:
         session = self._session
         await self._ready(key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
+        if key.startswith(UNDOING) and self._prefix != UNDOING:
+            await session.stop(UnexpectedError(key, reserved(key)))
         if self._branch is not None:
             self._branch.note(key)
         try:
@@ -233,8 +239,7 @@ class BoundStep:
         session = self._session
         if self._branch is not None:
             await self._branch.go_on()
-        if session.cancelled is not None:
-            await session.fail(errors.Cancelled(session.cancelled))
+        await session.begin(key)
         if session.replay.due or session.read_only:
             await self._check_drift(key)
 
@@ -259,12 +264,10 @@ class BoundStep:
                 return given
         value = given.value if given.__class__ is Ok else given
         if self._undo is not None:
-            self._undoable(call.key, call.returns, value)
+            self._undo[call.key] = call.returns
+            if session.replay.entries[call.key].kind != VALUE:
+                session.copies[call.key] = deepcopy(value)  # nothing but its wait reads it from the journal
         return value
-
-    def _undoable(self, key: str, returns: Returns, value: Any) -> None:
-        """Note how a step that has completed is undone, should the run fail."""
-        self._session.undos[key] = Undo(key, returns, value, self._policy)
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""

@@ -57,6 +57,14 @@ async def test_a_figure_has_a_ratio_for_each_number_of_steps(measure):
     assert family.growth(0).ours == family.against_limit(-1).ours
 
 
+async def test_policies_are_measured_as_well():
+    outcome = await run(runs.journal_with_options, 2)
+    assert list(outcome.state.steps) == ["step-0", "step-1"]
+    assert list((await runs.retried(2)).steps) == ["step-0", "step-1"]
+    assert (await figures.unused_options(TINY)).ratio > 0
+    assert (await figures.retried_replays(TINY)).ratio > 0
+
+
 async def test_sizes_keep_to_their_bars():
     assert 0 < await figures.overhead_per_step(100) <= 24
     assert 5 * 430 < await figures.suspended_size(5) <= 3_300
@@ -98,6 +106,8 @@ async def test_the_table_has_a_line_for_each_figure(capsys):
         "the same per step, 4 against 2",
         "fresh step, untyped lambda, 2 steps",
         "fresh step, untyped lambda, 4 steps",
+        "fresh step, with unused retry and undo",
+        "replay of a retried step, 4 against 2",
         "suspend to resume, 2 steps",
         "suspend to resume, 4 steps",
         "the same per step, 4 against 2",

@@ -128,6 +128,40 @@ def _replay(flow: Callable[..., Coroutine[Any, Any, None]], state: ResumeState) 
     return block
 
 
+# --- policies -----------------------------------------------------------------------------------
+
+
+async def unused_options(scale: Scale) -> Ratio:
+    """Steps under options that have nothing to do, against steps without."""
+    steps = scale.steps[-1]
+    blocks = (
+        _whole(lambda n: run(runs.journal_with_options, n))(steps, 1),
+        _whole(lambda n: run(runs.journal_orders, n))(steps, 1),
+    )
+    return compared(*await interleaved(scale.rounds, *blocks))
+
+
+async def retried_replays(scale: Scale) -> Ratio:
+    """A replayed step that was tried twice: in a long run against one in a shorter."""
+    before, last = scale.steps[-2:]
+    blocks = [_replay_retried(await runs.retried(size), last // size) for size in (last, before)]
+    return compared(*await interleaved(scale.rounds, *blocks))  # as many steps in each
+
+
+def _replay_retried(state: ResumeState, times: int) -> Block:
+    watch = Stopwatch()
+
+    async def block() -> float:
+        for _ in range(times):
+            watch.start()
+            kept = await resume(runs.journal_retried, state)
+            watch.stop()
+            del kept
+        return watch.taken()
+
+    return block
+
+
 # --- suspended runs -----------------------------------------------------------------------------
 
 

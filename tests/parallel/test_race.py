@@ -873,4 +873,4 @@ async def test_an_observer_is_told_of_the_winner_once_and_of_each_replay(world):
 
     state = (await runner.run(flow)).state
     await ends(flow, state, runner=runner)
-    assert [name for name, key in told if key == "r"] == ["step.completed", "step.replayed"]
+    assert [name for name, key in told if key == "r"] == ["race.won", "step.replayed"]

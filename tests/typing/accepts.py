@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, TypeVar, assert_type
+from uuid import UUID
 
 import attrs
 
@@ -22,22 +24,27 @@ from awaitpy import (
     PendingHook,
     Result,
     ResumeState,
+    Retry,
     RunError,
     Runner,
     Step,
+    StepInterrupted,
     StepTimeout,
     Winner,
     Won,
+    cancel,
     catching,
     change_argument,
     change_payload,
     create_hook,
+    current_step,
     drop_step,
     first_of,
     is_err,
     is_ok,
     is_pending_hook,
     migrate,
+    next_wakeup,
     pending_hook,
     rename_scope,
     rename_step,
@@ -333,6 +340,44 @@ def narrowed(outcome: Outcome[str, Declined | PendingHook]) -> str:
         return result.value
     assert_type(result, Err[Declined | PendingHook | RunError])
     return str(result.error)
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+async def policies(step: Step[Declined | PendingHook], total: int) -> None:
+    retried = step.options(retry=Retry(attempts=3, on=Declined), since=2)
+    assert_type(await retried("a", create_order, total), Order)
+    assert_type(await retried.attempt("b", create_order, total), Result[Order, Never])
+    noted = step.options(on_unknown="run")
+    assert_type(await noted.attempt("c", create_order, total), Result[Order, Never])
+    timed = step.options(timeout=timedelta(seconds=5), undo=print)
+    assert_type(await timed("d", create_order, total), Order)
+    assert_type(await timed.attempt("e", create_order, total), Result[Order, StepTimeout])
+    assert_type(await timed.scope("f").attempt("g", stock, "book"), Result[int, SoldOut | StepTimeout])
+    told = step.options(on_unknown="fail")
+    assert_type(await told.attempt("h", create_order, total), Result[Order, StepInterrupted])
+    both = timed.options(on_unknown="fail", retry=Retry())
+    given = await both.attempt("i", create_order, total)
+    assert_type(given, Result[Order, StepTimeout | StepInterrupted])
+    assert_type(
+        await timed.attempt("j", pending_hook, "h", Order), Result[Order, HookTimeout | StepTimeout]
+    )
+
+
+async def time(step: Step[Never]) -> None:
+    assert_type(await step.sleep("a", timedelta(days=1)), None)
+    assert_type(await step.options(timeout=5).sleep("b", 1.5), None)
+    assert_type(await step.now("c"), datetime)
+    assert_type(await step.uuid("d"), UUID)
+    assert_type(await step.random("e"), float)
+    await step.sleep_until("f", await step.now("g"))
+    assert_type(current_step().attempt, int)
+    assert_type(Retry().next(1, ValueError()), float | None)
+
+
+def stopped(state: ResumeState) -> datetime | None:
+    return next_wakeup(cancel(state, "why"))
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ that nothing needs: so an error that goes missing, under either of them, is an e
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import attrs
 
@@ -114,6 +114,16 @@ async def arguments_that_do_not_fit(step: Step[PendingHook]) -> None:
     await step("j", pending_hook, "1", Order, timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
     await step("k", pending_hook, "1", Order, 3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     step.options(until=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def policies_that_are_none(step: Step[Declined]) -> None:
+    step.options(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    step.options(timeout="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    step.options(on_unknown="die")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.sleep("a", "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await step.options(timeout=3)("b", stock, "book")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    timed: Result[int, Never] = await step.options(timeout=3).attempt("c", price, 3)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    print(timed)
 
 
 async def values_that_are_something_else(step: Step[Declined | SoldOut]) -> str:
