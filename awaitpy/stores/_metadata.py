@@ -18,6 +18,11 @@ def decode(data: bytes | str) -> dict[str, Any]:
     return msgspec.json.decode(data, type=dict[str, Any])
 
 
+def item(name: str, value: Any) -> str:
+    """Give the text that stands in the JSON of any metadata that has this item."""
+    return encode({name: value})[1:-1].decode()
+
+
 def has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether metadata has all these items at its top level; True is not 1, as in JSON."""
     return all(name in metadata and _equal(metadata[name], value) for name, value in wanted.items())

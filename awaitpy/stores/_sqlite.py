@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from awaitpy.durable._store import StoreError
 from awaitpy.stores import _sqlite_statements as sql
@@ -29,7 +29,7 @@ class SQLiteStore(Verbs):
     `changed` sees what other processes did. Instead of a path, `connection` may be one that you opened
     with `check_same_thread=False`: it is the store's own until `close`, which leaves it open.
 
-    Raises ValueError for a path and a connection, or neither.
+    Raises ValueError for a path and a connection, or neither, or a path that is no file.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class SQLiteStore(Verbs):
     ) -> None:
         if (path is None) is (connection is None):
             raise ValueError("An SQLiteStore needs either the path of a file or a connection=.")
+        if path in {"", ":memory:"}:
+            raise ValueError("An SQLiteStore is kept in a file; in memory there is the MemoryStore.")
         if synchronous not in {"EXTRA", "FULL", "NORMAL"}:
             raise ValueError(f"synchronous={synchronous!r} is not 'FULL', 'NORMAL' or 'EXTRA'.")
         self._path: Final = os.fspath(path or "")
@@ -64,8 +66,8 @@ class SQLiteStore(Verbs):
             return
         writer = await _started(Thread(self._connect, self._leave))
         try:
-            # A connection that is given, or a database in memory, is all there is.
-            alone = self._connection is not None or self._path == ":memory:"
+            # Reads don't wait for the disk on a connection of their own. Of a given one there is no other.
+            alone = self._connection is not None
             reader = writer if alone else await _started(Thread(self._connect_reader, _close))
         except BaseException:
             await writer.stop()
@@ -170,10 +172,11 @@ def _saved(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T
     try:
         answer = work(db)
     except BaseException:
-        db.execute("ROLLBACK TO awaitpy")
+        if db.in_transaction:  # a full disk may have rolled all of it back
+            db.execute("ROLLBACK TO awaitpy")
+            db.execute("RELEASE awaitpy")
         raise
-    finally:
-        db.execute("RELEASE awaitpy")
+    db.execute("RELEASE awaitpy")
     return answer
 
 
@@ -190,5 +193,5 @@ def _open(thread: Thread | None) -> Thread:
     return thread
 
 
-def _close(db: sqlite3.Connection, *_: Any) -> None:
+def _close(db: sqlite3.Connection) -> None:
     db.close()

@@ -86,14 +86,15 @@ def _version(db: sqlite3.Connection) -> int:
 
 def configure(db: sqlite3.Connection, synchronous: str, timeout: float) -> None:
     """Set up a connection that writes: WAL, how safe a commit is, how long to wait for others."""
-    db.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}")
+    db.execute("PRAGMA busy_timeout = 0")
     _use_wal(db, timeout)
+    db.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}")
     db.execute(f"PRAGMA synchronous = {synchronous}")
     db.execute("PRAGMA cache_size = -16000")  # KiB: the upper levels of the indexes of a million runs
 
 
 def _use_wal(db: sqlite3.Connection, timeout: float) -> None:
-    """Turn WAL on. SQLite does not wait for others who do the same at this moment, so we do."""
+    """Turn WAL on. SQLite does not always wait for others who do so at this moment: we do."""
     until = time.monotonic() + timeout
     while True:
         try:

@@ -23,17 +23,22 @@ _RUN: Final = (
 _HEAD: Final = (
     "workflow = ?, version = ?, status = ?, state = ?, settled = ?, due = ?, tries = ?, trouble = ?"
 )
-_SAVE: Final = f"UPDATE awaitpy_runs SET revision = revision + 1, updated = ?, {_HEAD}"
 _FREE: Final = "owner = NULL, token = NULL, until = NULL"
+_SAVE: Final = "UPDATE awaitpy_runs SET revision = revision + 1, updated = ?, " + _HEAD  # noqa: S608  all of it is here
+_SAVE_HELD: Final = _SAVE + " WHERE id = ?"
+_SAVE_FREE: Final = f"{_SAVE}, {_FREE} WHERE id = ?"
+_RELEASE: Final = "UPDATE awaitpy_runs SET " + _FREE + " WHERE run_id = ? AND token = ?"  # noqa: S608  the same
 _CREATE: Final = """
 INSERT INTO awaitpy_runs (revision, run_id, metadata, created, updated,
                           workflow, version, status, state, settled, due, tries, trouble)
 VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _LEASE: Final = "UPDATE awaitpy_runs SET owner = ?, token = ?, until = ? WHERE id = ?"
-_NEXT_PLACE: Final = (
-    "SELECT place + 1 FROM awaitpy_lines WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
-)
+_END: Final = """
+SELECT id, (SELECT place FROM awaitpy_lines WHERE place >= id << 32 AND place < id + 1 << 32
+            ORDER BY place DESC LIMIT 1)
+FROM awaitpy_runs WHERE run_id = ? AND token = ?
+"""
 _DUE: Final = """
 SELECT due, id, run_id FROM awaitpy_runs INDEXED BY awaitpy_runs_due
 WHERE workflow = ? AND due <= ? AND (until IS NULL OR until <= ?) ORDER BY due LIMIT ?
@@ -46,13 +51,26 @@ _NEXT_OVER: Final = """
 SELECT workflow, max(due, until) FROM awaitpy_runs INDEXED BY awaitpy_runs_leased
 WHERE until > ? AND due IS NOT NULL
 """
+# How to find the different values at the head of an index without reading all of it: each by one look.
+_FIRST_WORKFLOW: Final = """
+SELECT workflow FROM awaitpy_runs INDEXED BY awaitpy_runs_due
+WHERE due IS NOT NULL ORDER BY workflow LIMIT 1
+"""
 _NEXT_WORKFLOW: Final = """
 SELECT workflow FROM awaitpy_runs INDEXED BY awaitpy_runs_due
 WHERE workflow > ? AND due IS NOT NULL ORDER BY workflow LIMIT 1
 """
-_NEXT_GROUP: Final = """
+_FIRST_GROUP: Final = """
 SELECT status, workflow FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
-WHERE (status, workflow) > (?, ?) ORDER BY status, workflow LIMIT 1
+ORDER BY status, workflow LIMIT 1
+"""
+_SAME_STATUS: Final = """
+SELECT status, workflow FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
+WHERE status = ? AND workflow > ? ORDER BY workflow LIMIT 1
+"""
+_NEXT_STATUS: Final = """
+SELECT status, workflow FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
+WHERE status > ? ORDER BY status, workflow LIMIT 1
 """
 _LISTED: Final = """
 SELECT created, run_id, id FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
@@ -63,7 +81,8 @@ _OLD: Final = """
 SELECT id FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
 WHERE status = ? AND workflow = ? AND created < ? AND updated < ? LIMIT ?
 """
-_NEWEST: Final = (float("inf"), "")
+NEWEST: Final = (float("inf"), "")
+"""A place in the list of all runs before that of any."""
 
 
 def create(
@@ -99,10 +118,12 @@ def load(db: Connection, run_id: str, tail: bool) -> StoredRun | None:
 
 def append(db: Connection, lease: Lease, lines: Sequence[Line]) -> None:
     """`Store.append`."""
-    run = _leased(db, lease)[0]
-    hooks = _new_hooks(db, run, lease.run_id, (line.hook_id for line in lines))
-    _know(db, run, hooks)
-    _write_lines(db, run, lines)
+    found = db.execute(_END, (lease.run_id, lease.token)).fetchone()
+    if found is None:
+        raise LeaseLost(lease.run_id)
+    run, last = found
+    _know(db, run, _new_hooks(db, run, lease.run_id, (line.hook_id for line in lines)))
+    _write_lines(db, _places(run)[0] if last is None else last + 1, lines)
 
 
 def save(
@@ -120,8 +141,8 @@ def save(
         return False
     run = found[0]
     _know(db, run, _new_hooks(db, run, run_id, head.hooks))
-    free = f", {_FREE}" if lease is not None and release else ""
-    db.execute(f"{_SAVE}{free} WHERE id = ?", (now, *_columns(head), run))
+    frees = lease is not None and release
+    db.execute(_SAVE_FREE if frees else _SAVE_HELD, (now, *_columns(head), run))
     return True
 
 
@@ -135,9 +156,9 @@ def rewrite(
     run = found[0]
     hooks = _new_hooks(db, run, run_id, chain(head.hooks, (line.hook_id for line in lines)))
     _know(db, run, hooks)
-    db.execute(f"{_SAVE}, {_FREE} WHERE id = ?", (now, *_columns(head), run))
+    db.execute(_SAVE_FREE, (now, *_columns(head), run))
     db.execute("DELETE FROM awaitpy_lines WHERE place >= ? AND place < ?", _places(run))
-    _write_lines(db, run, lines)
+    _write_lines(db, _places(run)[0], lines)
     return True
 
 
@@ -172,9 +193,7 @@ def renew(db: Connection, leases: Sequence[Lease], until: float) -> list[str]:
 
 def release(db: Connection, lease: Lease) -> None:
     """`Store.release`."""
-    db.execute(
-        f"UPDATE awaitpy_runs SET {_FREE} WHERE run_id = ? AND token = ?", (lease.run_id, lease.token)
-    )
+    db.execute(_RELEASE, (lease.run_id, lease.token))
 
 
 def find(db: Connection, hook_id: str) -> str | None:
@@ -193,16 +212,29 @@ def next_due(db: Connection, now: float, workflows: Sequence[str] | None) -> flo
     return min(chain(chain.from_iterable(free), over), default=None)
 
 
-def page(db: Connection, query: Query, limit: int) -> list[StoredRun]:
-    """Give the first of the runs that a query is about, whatever their metadata."""
-    after = _NEWEST if query.after is None else (query.after.created, query.after.run_id)
+def page(
+    db: Connection, query: Query, after: tuple[float, str], limit: int
+) -> tuple[list[StoredRun], tuple[float, str] | None]:
+    """Look through so many runs after a place; give those that may fit, and the place to go on at."""
     groups = (
         db.execute(_LISTED, (status, workflow, *after, limit)).fetchall()
         for status, workflow in _groups(db)
         if query.status in {None, status} and query.workflow in {None, workflow}
     )
     found = heapq.nlargest(limit, chain.from_iterable(groups))
-    return [_stored(db.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()) for *_, run in found]
+    items = [_metadata.item(name, value) for name, value in query.metadata.items()]
+    runs = [
+        _stored(db.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone())
+        for *_, run in found
+        if not items or _mentions(db, run, items)
+    ]
+    return runs, found[-1][:2] if found and len(found) == limit else None
+
+
+def _mentions(db: Connection, run: int, items: Sequence[str]) -> bool:
+    """Whether the JSON of the metadata has these texts in it: quicker than to decode it."""
+    (text,) = db.execute("SELECT metadata FROM awaitpy_runs WHERE id = ?", (run,)).fetchone()
+    return all(item in text for item in items)
 
 
 def delete(db: Connection, run_id: str) -> bool:
@@ -272,20 +304,20 @@ def _due(db: Connection, now: float, limit: int, workflows: Sequence[str] | None
 
 
 def _workflows(db: Connection) -> Iterator[str]:
-    """Give the workflows that have a run that is due some time, each by one look into the index."""
-    row = db.execute(_NEXT_WORKFLOW, ("",)).fetchone()
+    """Give the workflows that have a run that is due some time."""
+    row = db.execute(_FIRST_WORKFLOW).fetchone()
     while row is not None:
         yield row[0]
         row = db.execute(_NEXT_WORKFLOW, row).fetchone()
 
 
 def _groups(db: Connection) -> list[tuple[str, str]]:
-    """Give each status and workflow that some run has, by one look into the index for each."""
+    """Give each status and workflow that some run has."""
     found: list[tuple[str, str]] = []
-    row = db.execute(_NEXT_GROUP, ("", "")).fetchone()
+    row = db.execute(_FIRST_GROUP).fetchone()
     while row is not None:
         found.append(row)
-        row = db.execute(_NEXT_GROUP, row).fetchone()
+        row = db.execute(_SAME_STATUS, row).fetchone() or db.execute(_NEXT_STATUS, row[:1]).fetchone()
     return found
 
 
@@ -313,10 +345,8 @@ def _places(run: int) -> tuple[int, int]:
     return run << 32, run + 1 << 32
 
 
-def _write_lines(db: Connection, run: int, lines: Sequence[Line]) -> None:
-    first, end = _places(run)
-    last = db.execute(_NEXT_PLACE, (first, end)).fetchone()
-    rows = enumerate((line.data for line in lines), first if last is None else last[0])
+def _write_lines(db: Connection, place: int, lines: Sequence[Line]) -> None:
+    rows = enumerate((line.data for line in lines), place)
     db.executemany("INSERT INTO awaitpy_lines (place, data) VALUES (?, ?)", rows)
 
 

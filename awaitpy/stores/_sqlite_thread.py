@@ -18,6 +18,8 @@ from awaitpy.stores._sqlite_errors import told
 T = TypeVar("T")
 
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+_PER_TURN: Final = 16
+"""How many tasks are woken in one turn of the event loop, so that others get in between."""
 _REFUSALS: Final = (LeaseLost, HookTaken)
 """Raised before anything was written: the transaction can go on."""
 
@@ -55,7 +57,11 @@ class Thread:
         """Connect. Raises StoreError."""
         # A daemon, so that a program that forgets to close its store can end.
         threading.Thread(target=self._main, name="awaitpy-sqlite", daemon=True).start()
-        await self._opened
+        try:
+            await self._opened
+        except BaseException:
+            self._jobs.put(None)  # who was cancelled leaves no thread behind
+            raise
 
     async def ask(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         """Give what the work gives once it is committed; raise what it or the commit raises."""
@@ -72,16 +78,20 @@ class Thread:
         try:
             db = self._connect()
         except Exception as error:  # noqa: BLE001  handed to who opens the store
-            self._call(_fail, self._opened, told(error))
+            self._call(_settle, self._opened, told(error))
             return
-        self._call(_done, self._opened)
-        going = True
-        while going:
-            jobs, going = self._asked()
-            transact(db, jobs)
-            going = self._call(_tell, jobs) and going
+        self._call(_settle, self._opened)
+        while self._turn(db):
+            pass
         self._leave(db)
-        self._call(_done, self._ended)
+        self._call(_settle, self._ended)
+
+    def _turn(self, db: sqlite3.Connection) -> bool:
+        """Do what was asked meanwhile; False if nothing more will be."""
+        jobs, going = self._asked()
+        transact(db, jobs)
+        size = _PER_TURN if going else len(jobs)  # at the end all are told before `stop` returns
+        return self._call(_tell, self._loop, jobs, size) and going
 
     def _asked(self) -> tuple[list[_Job], bool]:
         """Wait for work; give all that is there by then, and whether more may come."""
@@ -144,16 +154,18 @@ def _roll_back(db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")
 
 
-def _tell(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
+def _tell(loop: asyncio.AbstractEventLoop, jobs: Sequence[_Job], size: int) -> None:
+    """Give the answers, so many in one turn of the loop: what they wake all runs in its next turn."""
+    for job in jobs[:size]:
         job.tell()
+    if len(jobs) > size:
+        loop.call_soon(_tell, loop, jobs[size:], size)
 
 
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
+def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:
+    if future.done():  # cancelled: nobody waits for it
+        return
+    if error is None:
         future.set_result(None)
-
-
-def _fail(future: asyncio.Future[None], error: Exception) -> None:
-    if not future.done():
+    else:
         future.set_exception(error)

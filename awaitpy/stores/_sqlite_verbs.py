@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from awaitpy.durable._store import Head, Lease, Line, Query, StoredRun
 from awaitpy.stores import _metadata
 from awaitpy.stores import _sqlite_statements as sql
@@ -116,13 +114,14 @@ class Verbs(ABC):
     async def page(self, query: Query) -> list[StoredRun]:
         """Give a page of runs; see `Store.page`. Metadata is looked through run by run."""
         limit = max(query.limit, _CHUNK) if query.metadata else query.limit
+        going: tuple[float, str] | None = sql.NEWEST
+        if query.after is not None:
+            going = query.after.created, query.after.run_id
         found: list[StoredRun] = []
-        while True:
-            runs = await self._read(partial(sql.page, query=query, limit=limit))
+        while going is not None and len(found) < query.limit:
+            runs, going = await self._read(partial(sql.page, query=query, after=going, limit=limit))
             found += [run for run in runs if _metadata.has(run.metadata, query.metadata)]
-            if len(found) >= query.limit or len(runs) < limit:
-                return found[: query.limit]
-            query = msgspec.structs.replace(query, after=runs[-1])
+        return found[: query.limit]
 
     async def delete(self, run_id: str) -> bool:
         """Remove a run; see `Store.delete`."""
