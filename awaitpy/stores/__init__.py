@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from awaitpy.stores._memory import MemoryStore
+    from awaitpy.stores._postgres import PostgresStore
+    from awaitpy.stores._redis import RedisStore
     from awaitpy.stores._sqlite import SQLiteStore
 
-__all__ = ["MemoryStore", "SQLiteStore"]
+__all__ = ["MemoryStore", "PostgresStore", "RedisStore", "SQLiteStore"]
 
 # A store imports its database's driver, and a program uses one store.
 _LATER = {
     "MemoryStore": "awaitpy.stores._memory",
+    "PostgresStore": "awaitpy.stores._postgres",
+    "RedisStore": "awaitpy.stores._redis",
     "SQLiteStore": "awaitpy.stores._sqlite",
 }
 
