@@ -350,7 +350,8 @@ class Durable:
     async def cancel(self, run_id: str, reason: str) -> Outcome[Any, Any]:
         """Let a run end with `Err(Cancelled(reason))`, undo included, and give its outcome.
 
-        A leg under way is let come to rest first; a run that ends by that stays as it is. Raises `UnknownRun` and what `start` raises.
+        A leg under way is let come to rest first; a run that ends by that stays as it is.
+        Raises `UnknownRun` and what `start` raises.
         """
         self._works.check_open()
         revision = await edits.change(self._settings, run_id, lambda state: cancel(state, reason))

@@ -102,8 +102,11 @@ class Seen:
 
         return asked
 
-    async def changed(self, timeout):
-        waits = [asyncio.ensure_future(self.store.changed(3600)), asyncio.ensure_future(self.clock.sleep(timeout))]
+    async def changed(self, timeout):  # noqa: ASYNC109  the name that stores have
+        waits = [
+            asyncio.ensure_future(self.store.changed(3600)),
+            asyncio.ensure_future(self.clock.sleep(timeout)),
+        ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -213,9 +216,9 @@ class World:
 
     async def comes_to(self, run_id, status):
         """Wait until a run has this status on disk."""
-        async with asyncio.timeout(PATIENCE):
-            while await self.status(run_id) != status:
-                await asyncio.sleep(0)
+        end = time.monotonic() + PATIENCE
+        while await self.status(run_id) != status:
+            assert time.monotonic() < end, f"{run_id} never became {status}"
 
 
 @pytest.fixture

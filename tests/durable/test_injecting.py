@@ -1,4 +1,4 @@
-"""Deliveries: the first wins, in however many tasks and processes they race, and is kept before it is told."""
+"""Deliveries: of those that race the first wins, and it is kept before its sender is told."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from awaitpy import Ok
 from awaitpy.durable import StoreError
 
@@ -53,7 +55,9 @@ async def test_a_process_that_was_paused_ends_its_leg_quietly_and_hears_what_bec
 async def test_a_leg_whose_lease_is_lost_is_cancelled_by_the_next_heartbeat(world):
     async with world.durable(lease=60) as paused:
         task = await begun(world, paused)
-        await world.disk.claim("somebody else", now=world.clock.now + 61, until=world.clock.now + 1000, run_id="r")
+        await world.disk.claim(
+            "somebody else", now=world.clock.now + 61, until=world.clock.now + 1000, run_id="r"
+        )
         ended = []
         gated, world.gated = world.gated, None
         world.clock.advance(20)
@@ -110,12 +114,8 @@ async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
         assert await durable.delete("r")
         assert not await durable.delete("r")
         world.gates["b"].set()
-        try:
+        with pytest.raises(UnknownRun, match="'r'"):
             await world.clock.run(task)
-        except UnknownRun as error:
-            assert "'r'" in str(error)
-        else:
-            raise AssertionError
     assert world.ran["c"] == 0
 
 

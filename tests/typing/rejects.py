@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from awaitpy import Err, Ok, Outcome, PendingHook, Result, Step, create_hook, pending_hook, run
+from awaitpy.durable import Durable
 
 
 @attrs.frozen
@@ -107,3 +108,15 @@ def results(result: Result[int, str]) -> None:
     number: Ok[int] = result  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     print(longer, number)
     Ok(3).value = 4  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def durable_runs(durable: Durable) -> None:
+    await durable.start(needs_declined, "4200")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await durable.start(needs_declined, "4200", run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(needs_declined, run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(needs_declined, 4200, order_id="order-42")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(no_workflow, 4200, run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await durable.enqueue(needs_declined, "4200", run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.enqueue(needs_declined, 4200, run_id=42)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.options(run_id="order-42").start(needs_declined, "4200")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await durable.inject("hook", 1, delivered="d")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
