@@ -219,6 +219,7 @@ class World:
         end = time.monotonic() + PATIENCE
         while await self.status(run_id) != status:
             assert time.monotonic() < end, f"{run_id} never became {status}"
+            await turns(1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -99,9 +100,10 @@ async def test_deadlines_are_kept_by_whoever_serves(world):
         hook = (await durable.start(world.timed, run_id="late")).result.error.hook_id
         await durable.start(world.timed, run_id="never")
         world.clock.advance(99)
-        await durable.inject(hook, "paid")
+        paid = asyncio.ensure_future(durable.inject(hook, "paid"))
+        await world.clock.run(paid, step=0.001)
         assert await world.status("never") == "suspended"
-        world.clock.advance(1)
+        await until(lambda: world.clock.tick(1) or world.ran["too late"])
         await world.comes_to("never", "completed")
     assert world.ran == {"in time": 1, "too late": 1}
 
@@ -124,11 +126,11 @@ async def test_an_unexpected_error_is_tried_again_and_then_parked_with_its_trace
         await durable.enqueue(world.broken, run_id="r")
         seen = []
         for delay in (10, 20):
-            record = await tried(durable, len(seen) + 1)
-            seen.append((record.due.timestamp() - world.clock.now, record.tries, record.parked))
-            world.clock.advance(delay)
+            record = await tried(world, durable, len(seen) + 1)
+            assert record.due - record.updated == timedelta(seconds=delay)
+            seen.append((delay, record.tries, record.parked))
         assert seen == [(10, 1, False), (20, 2, False)]
-        record = await tried(durable, 3)
+        record = await tried(world, durable, 3)
         assert (record.parked, record.due) == (True, None)
         assert "ConnectionError: b does not answer" in record.trouble
         world.clock.advance(1_000_000)
@@ -136,11 +138,12 @@ async def test_an_unexpected_error_is_tried_again_and_then_parked_with_its_trace
     assert world.ran == {"a": 1, "b": 3}
 
 
-async def tried(durable, times):
+async def tried(world, durable, times):
     for _ in range(100_000):
         record = await durable.get("r")
         if record.tries >= times:
             return record
+        world.clock.tick(0.5)
         await asyncio.sleep(0)
     raise AssertionError(record)
 
@@ -207,7 +210,7 @@ async def test_a_run_of_newer_code_is_left_to_it(world):
         record = await durable.get("r")
         assert (record.tries, record.due.timestamp()) == (0, world.clock.now + 10)
     async with world.serving(world.reopened(), workflows=[newer]):
-        world.clock.advance(10)
+        await until(lambda: world.clock.tick(1) or world.ran["newer"])
         await world.comes_to("r", "completed")
     assert world.ran == {"newer": 1}
 
@@ -273,8 +276,7 @@ async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog):
     async with world.serving() as durable:
         await turns()
         world.store.before = down
-        world.clock.advance(31)
-        await until(lambda: "the disk is full" in caplog.text)
+        await until(lambda: world.clock.tick(1) or "the disk is full" in caplog.text)
         world.store.before = lambda verb, n: None
         await durable.enqueue(world.plain, 1, run_id="r")
         await until(lambda: world.clock.tick(1) or world.ran[1])
