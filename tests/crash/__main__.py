@@ -1,4 +1,4 @@
-"""The long version of these tests: `python -m tests.crash [SEED]`, by `nox -s soak`. It takes some minutes."""
+"""The long version of these tests, by `nox -s soak`: `python -m tests.crash [SEED]`. It takes minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped and disturbed at random lose nothing; `nox -s soak` does so for longer."""
+"""Processes that race, are killed, stopped and disturbed lose nothing; `nox -s soak` does it for longer."""
 
 from __future__ import annotations
 
@@ -47,5 +47,7 @@ def test_a_short_soak_in_postgres(folder, program):
         if "CI" in os.environ:
             raise
         pytest.skip(str(missing))
-    told = json.loads(program("soak", "--kills", 10, "--store", "postgres", "--folder", folder, seconds=200))
+    told = json.loads(
+        program("soak", "--kills", 10, "--store", "postgres", "--folder", folder, seconds=200)
+    )
     assert (told["kills"], told["restarts"]) == (10, 1)
