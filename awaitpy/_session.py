@@ -204,7 +204,7 @@ class Session:
             turns = turns + 1 if still else 0
             if turns >= QUIET:
                 # Branches within branches may still be starting: each level takes a turn.
-                found = len(_tasks.started(self.mark, self.working))
+                found = len(_tasks.started(self.mark, self.inside, self.working))
                 if found == tasks:
                     return
                 turns, tasks = 0, found
@@ -380,7 +380,7 @@ class Session:
 
     def others_alive(self) -> bool:
         """Whether the workflow has started a task that is still alive."""
-        return self._has_tasks() and bool(_tasks.started(self.mark, self.working))
+        return self._has_tasks() and bool(_tasks.started(self.mark, self.inside, self.working))
 
     def _caller_cancelled(self) -> bool:
         return self.root.cancelling() > self._cancels
@@ -438,7 +438,7 @@ class Session:
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
         while sys.getrefcount(self.mark) > _ALONE:
-            tasks = _tasks.started(self.mark, self.working)
+            tasks = _tasks.started(self.mark, self.inside, self.working)
             if not tasks:
                 return
             await _tasks.end(tasks, self.left)
