@@ -337,6 +337,14 @@ async def mapped_hooks(step):
     return await step.map("wait", lambda hook: pending_hook(hook.hook_id), hooks, limit=1)
 
 
+async def mapped_typed_hooks(step):
+    def item(i: int) -> Result[str, PendingHook]:
+        ran.append(f"item {i}")
+        return pending_hook(f"h{i}")
+
+    return await step.map("wait", item, range(5), limit=2)
+
+
 async def mapped_failing(step):
     def item(i):
         return pending_hook(f"h{i}") if i % 2 else checked(f"i{i}", good=i < 3)
@@ -491,6 +499,7 @@ SHAPES = [
     background,
     mapped,
     mapped_hooks,
+    mapped_typed_hooks,
     mapped_failing,
     collected_with_a_sibling,
     raced_branches,

