@@ -83,7 +83,8 @@ async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran, 
 
 
 async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran, world):
-    for world.clock.now, state in await states_of(shape, world):
+    states = await states_of(shape, world)
+    for world.clock.now, state in states:
         found = await checked(shape, state, world.runner())
         if stays(shape, found, state):
             continue
