@@ -83,11 +83,6 @@ def runner(**options: Any) -> Runner:
     return Runner(clock=clock, sleep=clock.sleep, entropy=bytes, **options)
 
 
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return clock
-
-
 class World:
     """All that a run needs from outside: runners, answers to its hooks, and time that passes."""
 
