@@ -316,7 +316,7 @@ class Session:
         """Suspend: wait until every branch has come to its wait or its end, then leave."""
         self.parked[pending.step_key] = pending
         self._tell_wait(pending)
-        if self.spares and self.exit is None:
+        if self.spares and self.exit is None and not self._would_work(pending):
             self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
@@ -333,6 +333,11 @@ class Session:
         finally:
             self._root_leaves = self._root_leaves and not in_root
         await self.leave()
+
+    @staticmethod
+    def _would_work(pending: PendingHook | PendingTimer) -> bool:
+        """Whether this is no wait, but where a dry run stays at a step that would be under way."""
+        return isinstance(pending, PendingHook) and not pending.hook_id
 
     def _replace(self) -> None:
         """Let another task take the place of one that parks, where only so many may be at work."""
