@@ -51,6 +51,15 @@ class Journal(Tables):
         self.cuts: list[Entry] = []
         self._lock: asyncio.Lock | None = None
 
+    def join(self, parent: Journal) -> None:
+        """Give entries away in one order with the journal of the run in which this one runs."""
+        self._lock = parent._lock = parent._lock or asyncio.Lock()
+
+    async def pass_on(self, entry: Entry) -> None:
+        """Give an entry to `checkpoint` that is none of this journal, but of a child."""
+        if self._settings.checkpoint is not None:
+            await self._checkpoint(entry, self._settings.checkpoint)
+
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
         if entry.kind != NOTE:

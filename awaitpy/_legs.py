@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from awaitpy import _workflow as workflows
-from awaitpy._leg import Exit
+from awaitpy._leg import STOPPED, Exit
 from awaitpy._session import Session
 from awaitpy._state import changed
 from awaitpy._step import BoundStep
 from awaitpy._tasks import place
 from awaitpy._undo import plan, reported, undo_all
+from awaitpy._waits import is_wait_error
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from awaitpy._policy_errors import NotUndone
+    from awaitpy._session import Host
     from awaitpy._state import ResumeState
     from awaitpy._workflow import Described
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     """Let the workflow go on until it ends or suspends; leave nothing running."""
     token = place.set(session.mark)
+    if session.host is not None:
+        session.host.session.hosted[session.root] = session
     try:
         return await session.completed(await body)
     except BaseException as error:
@@ -35,18 +40,48 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     finally:
         place.reset(token)
         session.uncancel()
-        await session.sweep()
+        try:
+            await session.sweep()
+        finally:
+            if session.host is not None:
+                _hand_back(session, session.host)
+
+
+def _hand_back(session: Session, host: Host) -> None:
+    """Leave with the parent what the leg of a child has come to, however it is left."""
+    del host.session.hosted[session.root]
+    reached = next_state(None, session.state, session, Exit(session.state.status))
+    host.session.journal.children[host.key] = reached
+
+
+async def leg(
+    session: Session, flow: Described, body: Coroutine[Any, Any, Any]
+) -> tuple[Exit, ResumeState]:
+    """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
+    session.journal.tell("run.started")
+    why = await unwound(session, body)
+    last = session
+    if why.status == "failed" and undoes(session):
+        last, why = await undone(session, why)
+    if session.read_only:
+        return why, session.state
+    if why is STOPPED:
+        return why, next_state(flow, session.state, last, Exit(session.state.status))
+    state = next_state(flow, session.state, last, why)
+    session.journal.tell_end(state.status, None if is_wait_error(why.error) else why.error)
+    return why, state
 
 
 def undoes(failed: Session) -> bool:
     """Whether there is something to undo after a leg that has failed."""
-    return bool(failed.state.undoing or (failed.undos and not failed.read_only))
+    todo = failed.state.undoing or failed.undos or failed.children_under_way()
+    return bool(todo) and not failed.read_only
 
 
 async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     """Undo the completed steps of a run that has failed: a leg of its own, over what was journaled."""
     state = msgspec.structs.replace(failed.state, **_tables(failed, why))
-    session = Session(failed.settings, state, failed.working, undoing=True)
+    session = Session(failed.settings, state, failed.working, undoing=True, host=failed.host)
     session.journal.tell("run.undoing", None, why.error)
     ended = await unwound(session, _undoing(session, failed, why.error))
     return session, Exit("failed", ended.value) if ended.status == "completed" else ended
@@ -55,26 +90,38 @@ async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
 async def _undoing(session: Session, failed: Session, error: Any) -> Any:
     """Give the error with which the run ends, once all is undone that can be."""
     if not session.journal.undoing:
-        await session.keep(plan(session.replay.entries, failed.undos))
+        children = [key for key in failed.children_under_way() if key not in failed.undos]
+        await session.keep(plan(session.replay.entries, failed.undos, children))
     keys, entries = session.journal.undoing, session.replay.entries
-    return reported(error, await undo_all(BoundStep(session), keys, entries, failed.undos))
+    failures: list[NotUndone] = []
+    children = [key for key in keys if key in session.journal.children and key not in failed.undos]
+    for key in children:
+        failures += await _undone_child(session, key, failed)
+    steps = [key for key in keys if key not in children]
+    failures += await undo_all(BoundStep(session), steps, entries, failed.undos)
+    return reported(error, failures)
 
 
-def next_state(flow: Described, before: ResumeState, session: Session, why: Exit) -> ResumeState:
+async def _undone_child(session: Session, key: str, failed: Session) -> list[NotUndone]:
+    children = session.settings.children
+    return [] if children is None else await children.undone(session, key, failed.called.get(key))
+
+
+def next_state(flow: Described | None, before: ResumeState, session: Session, why: Exit) -> ResumeState:
     """Give the state after a leg; the very same one if the leg changed nothing."""
     tables = _tables(session, why)
     if why.status == before.status and len(session.replay.entries) == len(before.entries):
         hooks, underway = tables["hooks"], tables["underway"]
-        if _same(hooks, before.hooks) and _same(underway, before.underway) and not session.replay.new:
+        same = _same(hooks, before.hooks) and _same(underway, before.underway)
+        if same and not session.replay.new and _unchanged(tables["children"], before.children):
             return before
-    finished = why.status in {"completed", "failed"}
     ok = why.status == "completed"
     return changed(
         before,
         status=why.status,
         forgotten=session.replay.forgotten,
         end=workflows.ending(flow, ok, why.value if ok else why.error, session.codecs)
-        if finished
+        if flow is not None and why.status in {"completed", "failed"}
         else None,
         **tables,
     )
@@ -89,7 +136,12 @@ def _tables(session: Session, why: Exit) -> dict[str, Any]:
         "closed": journal.closed,
         "underway": {key: note for key, note in underway.items() if key not in entries} if underway else {},
         "undoing": journal.undoing,
+        "children": journal.children,
     }
+
+
+def _unchanged(one: dict[str, ResumeState], other: dict[str, ResumeState]) -> bool:
+    return len(one) == len(other) and all(other.get(key) is child for key, child in one.items())
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -11,17 +11,16 @@ import msgspec
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import Unresolved
+from awaitpy._child import Children
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
-from awaitpy._legs import next_state, undoes, undone, unwound
+from awaitpy._legs import leg
 from awaitpy._policy import in_seconds
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
 from awaitpy.errors import (
     JournalError,
-    PendingHook,
     RunError,
     UnreadableEntry,
     VersionMismatch,
@@ -95,6 +94,7 @@ class Runner:
             hold=in_seconds(hold),
             sleep=sleep,
             entropy=entropy,
+            children=Children(),
         )
 
     def start(
@@ -186,24 +186,11 @@ class Runner:
     async def _leg(
         self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
     ) -> Outcome[Any, Any]:
-        """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
-        session.journal.tell("run.started")
-        why = await unwound(session, body)
-        if why.status == "failed" and undoes(session):
-            last, why = await undone(session, why)
-        else:
-            last = session
-        state = session.state if session.read_only else next_state(flow, session.state, last, why)
-        if not session.read_only:
-            session.journal.tell_end(state.status, _told(why.error))
+        why, state = await leg(session, flow, body)
         return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
 _codecs = payloads.Codecs()
-
-
-def _told(error: Any) -> Any:
-    return None if isinstance(error, (PendingHook, PendingTimer)) else error
 
 
 def _problem(error: Exception) -> str:

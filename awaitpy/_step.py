@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
+    from awaitpy._leg import Children
     from awaitpy._payload import Returns
     from awaitpy._session import Session
 
@@ -117,6 +118,18 @@ class BoundStep:
         given = await self._take(False, key, fn, args, kwargs)
         return given if given.__class__ is Err else Ok(given)
 
+    async def child(self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a workflow as a run of its own; give what it gave. On `Err`, end this one with that error."""
+        return await self._take(True, key, workflow, args, kwargs, self._session.settings.children)
+
+    async def attempt_child(
+        self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run a workflow as a run of its own; give what it gave as a `Result`."""
+        children = self._session.settings.children
+        given = await self._take(False, key, workflow, args, kwargs, children)
+        return given if given.__class__ is Err else Ok(given)
+
     def options(self, **policy: Any) -> BoundStep:
         """Give the same step under a policy: see `awaitpy.Step.options`."""
         return BoundStep(self._session, self._prefix, refined(self._policy, policy))
@@ -153,11 +166,17 @@ class BoundStep:
         return BoundStep(self._session, f"{self._prefix}{name}/", self._policy)
 
     async def _take(
-        self, ends: bool, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        ends: bool,
+        key: str,
+        fn: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        children: Children | None = None,
     ) -> Any:
         """Give the value of a step: replayed, or new and journaled; its error in an `Err`.
 
-        With `ends` an error ends the workflow.
+        With `ends` an error ends the workflow. With `children` the step is a child.
         """
         session = self._session
         if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
@@ -165,13 +184,17 @@ class BoundStep:
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
         try:
             entry = session.replay.ask(key)
-            call = Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
+            call = (
+                Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
+                if children is None
+                else children.call(session, key, fn, args, kwargs, self._policy)
+            )
             if entry is None:
                 if session.cancelled is not None:
                     await session.fail(Cancelled(session.cancelled))
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
-                given = await run_new(session, call)
+                given = await (run_new if children is None else children.run_new)(session, call)
             else:
                 if session.replay.early:
                     await session.hold(key)
@@ -205,7 +228,7 @@ class BoundStep:
         try:
             return codecs.of_function(fn) if returns is MISSING else codecs.of_return(returns)
         except (Unresolved, TypeError) as error:
-            raise _unresolved(key, fn, error) from error
+            raise unresolved(key, fn, error) from error
 
     async def _check_drift(self, key: str) -> None:
         """End the run with drift if this new step can't be one of unchanged code."""
@@ -279,7 +302,8 @@ def _finished(key: str) -> StepMisuse:
     )
 
 
-def _unresolved(key: str, fn: Any, error: Exception) -> JournalError:
+def unresolved(key: str, fn: Any, error: Exception) -> JournalError:
+    """Describe annotations that give no type."""
     name = getattr(fn, "__qualname__", repr(fn))
     return JournalError(
         f"Step {key!r}",

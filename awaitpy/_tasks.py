@@ -37,19 +37,20 @@ def within(inside: Inside) -> bool:
     return where.__class__ is tuple and where[0] is inside
 
 
-def started(mark: object, working: Collection[CodeType]) -> list[asyncio.Task[Any]]:
-    """Give the living tasks, other than the current one, that carry the mark or run a step."""
+def started(mark: object, inside: Inside, working: Collection[CodeType]) -> list[asyncio.Task[Any]]:
+    """Give the living tasks of a run, other than the current one: that carry its mark, or run its steps."""
     current = asyncio.current_task()
     return [
-        task
-        for task in asyncio.all_tasks()
-        if task is not current and (_marked(task, mark) or _runs(task.get_coro(), working))
+        task for task in asyncio.all_tasks() if task is not current and _of_run(task, mark, inside, working)
     ]
 
 
-def _marked(task: asyncio.Task[Any], mark: object) -> bool:
-    contexts = _contexts(task)
-    return bool(contexts) and all(context.get(place) is mark for context in contexts)
+def _of_run(task: asyncio.Task[Any], mark: object, inside: Inside, working: Collection[CodeType]) -> bool:
+    places: list[Any] = [context.get(place) for context in _contexts(task)]
+    if places and all(where is mark for where in places):
+        return True
+    steps = any(where.__class__ is tuple and where[0] is inside for where in places)
+    return steps and _runs(task.get_coro(), working)
 
 
 def _contexts(task: asyncio.Task[Any]) -> list[Context]:
@@ -61,7 +62,7 @@ def _contexts(task: asyncio.Task[Any]) -> list[Context]:
 
 
 def _runs(coroutine: Any, working: Collection[CodeType]) -> bool:
-    """Whether a coroutine is, at some depth, awaiting a step of the run."""
+    """Whether a coroutine is, at some depth, awaiting a step of a run."""
     while coroutine is not None:
         if getattr(coroutine, "cr_code", None) in working:
             return True

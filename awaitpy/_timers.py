@@ -12,6 +12,7 @@ import msgspec
 from awaitpy._policy import in_seconds
 from awaitpy._policy_errors import PendingTimer
 from awaitpy._tables import noted
+from awaitpy._tree import waiting
 from awaitpy._wire import ELAPSED, Entry, Underway, encode
 from awaitpy.errors import UnexpectedError
 from awaitpy.result import Err, Result
@@ -66,12 +67,20 @@ async def pause(session: Session, pending: PendingTimer) -> None:
             await session.park(pending)
         if left > 0:
             await _slept(session, left)
-        elif any(hook.deliveries for hook in session.journal.hooks.values()):
+        elif _delivered(session):
             # What was delivered before the time was over comes first, though the leg came later.
             await session.quiet(until=lambda: session.exit is not None)
     except asyncio.CancelledError:
         session.cut(pending.step_key)
         raise
+
+
+def _delivered(session: Session) -> bool:
+    children = session.state.children
+    waits = waiting(session.journal.hooks, children, session.replay.entries)
+    return any(hook.deliveries for hook in session.journal.hooks.values()) or (
+        bool(children) and any(wait.hook.deliveries for wait in waits)
+    )
 
 
 def _left(session: Session, pending: PendingTimer) -> float:

@@ -33,9 +33,12 @@ class Undo(msgspec.Struct, frozen=True):
         return self.returns.values.decode(entry.payload, entry.form)
 
 
-def plan(entries: dict[str, Entry], undos: Mapping[str, Undo]) -> Entry:
-    """Give the entry that says which steps are undone: the last journaled first."""
-    keys = tuple(key for key in reversed(entries) if key in undos)
+def plan(entries: dict[str, Entry], undos: Mapping[str, Undo], children: list[str]) -> Entry:
+    """Give the entry that says which steps are undone: the last journaled first.
+
+    Before them the children that are under way, the last begun first.
+    """
+    keys = (*reversed(children), *(key for key in reversed(entries) if key in undos))
     return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from awaitpy import (
+    Entry,
     Err,
     Outcome,
     PendingHook,
@@ -45,15 +46,16 @@ def waits(outcome: Outcome) -> bool:
     return isinstance(outcome.result, Err) and isinstance(outcome.result.error, PendingHook)
 
 
-async def straight(shape) -> tuple[Outcome, list[str]]:
-    """Run to the end, and give all keys that were journaled on the way too."""
-    stored: list[str] = []
-    runner = Runner(checkpoint=lambda entry: stored.append(entry.key))
+async def straight(shape) -> tuple[Outcome, list[Entry]]:
+    """Run to the end, and give all entries that were journaled on the way too."""
+    stored: list[Entry] = []
+    runner = Runner(checkpoint=stored.append)
     outcome = await runner.resume(shape, runner.start(shape))
     while waits(outcome):
         outcome = await runner.resume(shape, answer_first(outcome.state))
     assert outcome.state.status in {"completed", "failed"}
-    assert sorted(stored) == sorted(outcome.state.steps)
+    # A step that is cut off while its entry is being stored has two.
+    assert {e.key for e in stored if e.kind_name not in {"note", "child"}} == set(outcome.state.steps)
     return outcome, stored
 
 
