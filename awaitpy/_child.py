@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -92,7 +92,7 @@ class Children:
         if call is not None and UNDOING + key not in session.replay.entries:
             why = await _ended(session, key, await _led(session, call, cancel(state, _PARENT)))
             if isinstance(why.error, UndoFailed):
-                failure = " ".join(map(str, below(key, why.error).failures))
+                failure = "; ".join(f"{key}/{f.step_key}: {f.reason}" for f in why.error.failures)
         step = BoundStep(session, policy=Policy(settles=True))
         given = await step.attempt(UNDOING + key, lambda: Err(NotUndone(key, failure)) if failure else None)
         return [given.error] if given.__class__ is Err else []
@@ -217,16 +217,14 @@ async def _ended(session: Session, key: str, why: Exit) -> Exit:
     return why
 
 
-async def _wait_for_undoing(session: Session, key: str) -> None:
+async def _wait_for_undoing(session: Session, key: str) -> NoReturn:
     """Wait until the leg fails as it did before: the child is undone after that, and gives nothing."""
     await session.quiet(until=lambda: session.exit is not None)
-    if session.exit is None:
-        problem = (
-            f"Child {key!r} was cancelled when its parent failed, and now the parent fails no more. "
-            "Restore the code with which it failed: the run is undone half-way."
-        )
-        await session.stop(UnexpectedError(key, StepMisuse(problem)))
-    await session.leave()
+    problem = (
+        f"Child {key!r} was cancelled when its parent failed, and now the parent fails no more. "
+        "Restore the code with which it failed: the run is undone half-way."
+    )
+    await session.stop(UnexpectedError(key, StepMisuse(problem)))  # if the leg is over, it stays so
 
 
 def _no_workflow(key: str, fn: Any) -> str:
