@@ -113,10 +113,16 @@ async def _begun(session: Session, call: Call) -> ResumeState:
         await session.stop(UnexpectedError(call.key, cause))
     session.journal.children[call.key] = state
     session.journal.tell("step.started", call.key)
+    failure: Exception | None = None
+    session.active += 1
     try:
         await session.journal.pass_on(_wrapped(call.key, News(state=state.to_wire())))
     except Exception as cause:  # noqa: BLE001  a store may raise anything
-        await session.stop(UnexpectedError(call.key, cause))
+        failure = cause
+    finally:
+        session.done()
+    if failure is not None:
+        await session.stop(UnexpectedError(call.key, failure))
     return state
 
 

@@ -81,7 +81,12 @@ class Journal(Tables):
         context = copy_context()
         context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
         task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
-        await _tasks.finish([task])
+        try:
+            await _tasks.finish([task])
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                task.exception()  # nobody else asks how the store fared
+            raise
         task.result()
 
     def cut(self, key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ LEAVES = st.sampled_from(["step", "quick", "hook", "attempt"])
 TREES = st.recursive(
     LEAVES,
     lambda trees: st.tuples(
-        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks"]),
+        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "child"]),
         st.lists(trees, min_size=1, max_size=4),
     ),
     max_leaves=12,
@@ -49,6 +50,8 @@ class Tree:
         kind, trees = tree
         if kind == "scope":
             step = step.scope(key)
+        if kind == "child":
+            return await step.child(key, partial(self.inside, trees=trees, key=key))
         gate = asyncio.Semaphore(2)
         below = [self.limited(gate, step, t, f"{key}.{i}") for i, t in enumerate(trees)]
         if kind == "limited":
@@ -60,6 +63,9 @@ class Tree:
     async def limited(self, gate: asyncio.Semaphore, *args: Any) -> Any:
         async with gate:
             return await self.node(*args)
+
+    async def inside(self, step, *, trees: Any, key: str) -> Any:
+        return await self.many("gather", [(step, t, f"{key}.{i}") for i, t in enumerate(trees)])
 
     async def many(self, kind: str, calls: list[Any]) -> Any:
         if kind == "gather":
