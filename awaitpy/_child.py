@@ -71,12 +71,12 @@ class Children:
 
     async def run_new(self, session: Session, call: Call) -> Any:
         """Begin a child or go on with it; journal its value or its error when it has ended."""
-        if session.journal.cuts:
-            await session.flush()
-        if call.key in session.state.undoing:
-            await _wait_for_undoing(session, call.key)
-        state = session.journal.children.get(call.key) or await _begun(session, call)
         try:
+            if session.journal.cuts:
+                await session.flush()
+            if call.key in session.state.undoing:
+                await _wait_for_undoing(session, call.key)
+            state = session.journal.children.get(call.key) or await _begun(session, call)
             why = await _ended(session, call.key, await _led(session, call, state))
         except asyncio.CancelledError:
             session.cut(call.key)

@@ -282,6 +282,24 @@ async def test_cancelling_the_caller_ends_all_tasks_of_a_child_and_journals_none
     assert [e.kind_name for e in stored] == ["child", "child"]
 
 
+async def test_a_child_that_is_cut_off_while_its_start_is_stored_is_cut_off_again(calls, reserving):
+    async def outer(step):
+        try:
+            async with asyncio.timeout(0.001):
+                await step.child("c", reserving, "a")
+        except TimeoutError:
+            return [await step("fallback", calls, "fallback"), await step("w", pending_hook, "end")]
+
+    async def store(entry):
+        await asyncio.sleep(0.01 if entry.kind_name == "child" else 0)
+
+    state = (await Runner(checkpoint=store).run(outer)).state
+    assert [(k, e.kind_name) for k, e in state.steps.items()] == [("c", "cut"), ("fallback", "value")]
+    done = await resume(outer, inject_hook(again(state), "end", 1))
+    assert done.result == Ok([None, 1])
+    assert calls == ["fallback"]
+
+
 async def test_a_child_that_the_parent_left_is_ended_with_it(calls):
     async def slowly(name):
         await asyncio.sleep(0.01)
