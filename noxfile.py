@@ -138,7 +138,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=FIRST)
 def docs(session: nox.Session) -> None:
     """The documentation, into docs/_build; a warning is an error."""
-    _install(session, "docs", "frameworks")
+    _install(session, "docs", "databases", "frameworks")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "docs", "docs/_build")
 
 

@@ -16,15 +16,6 @@ from awaitpy._hooks import (
     next_wakeup,
     pending_hook,
 )
-from awaitpy._policy import Retry
-from awaitpy._policy_errors import (
-    Cancelled,
-    NotUndone,
-    PendingTimer,
-    StepInterrupted,
-    StepTimeout,
-    UndoFailed,
-)
 from awaitpy._runner import Outcome, Runner, resume, run
 from awaitpy._state import (
     PendingRecord,
@@ -45,14 +36,12 @@ from awaitpy.errors import (
     HookAlreadyResolved,
     HookError,
     HookExpired,
-    HookRejected,
     HookTimeout,
     InvalidPayload,
     JournalError,
     MethodNotAllowed,
-    PayloadMisfit,
     PendingHook,
-    RunError,
+    PendingTimer,
     RunFinished,
     StateError,
     StepMisuse,
@@ -60,10 +49,6 @@ from awaitpy.errors import (
     UnexpectedError,
     UnknownHook,
     UnknownStep,
-    UnreadableEntry,
-    VersionMismatch,
-    WorkflowDrift,
-    WorkflowMismatch,
 )
 from awaitpy.events import Event
 from awaitpy.result import Err, Ok, Result, is_err, is_ok
@@ -73,13 +58,36 @@ if TYPE_CHECKING:
     from awaitpy._catching import catching
     from awaitpy._converter import make_converter
     from awaitpy._current import CurrentStep, current_step
+    from awaitpy._dryrun import Check, check
+    from awaitpy._ends import (
+        HookRejected,
+        MigrationGap,
+        PayloadMisfit,
+        RunError,
+        UnreadableEntry,
+        VersionMismatch,
+        WorkflowDrift,
+        WorkflowMismatch,
+    )
     from awaitpy._http import HookAnswer, answer
+    from awaitpy._migrations import (
+        MigrationFailed,
+        change_argument,
+        change_payload,
+        drop_step,
+        migrate,
+        rename_scope,
+        rename_step,
+    )
+    from awaitpy._policy_errors import Cancelled, NotUndone, StepInterrupted, StepTimeout, UndoFailed
     from awaitpy._request import HookRequest, MalformedBody
+    from awaitpy._retry import Retry
     from awaitpy.webhooks import SignatureRefused
 
 __all__ = [
     "AwaitpyError",
     "Cancelled",
+    "Check",
     "CurrentStep",
     "DuplicateStepKey",
     "Entry",
@@ -97,6 +105,8 @@ __all__ = [
     "JournalError",
     "MalformedBody",
     "MethodNotAllowed",
+    "MigrationFailed",
+    "MigrationGap",
     "NotUndone",
     "Ok",
     "Outcome",
@@ -132,8 +142,12 @@ __all__ = [
     "append_entries",
     "cancel",
     "catching",
+    "change_argument",
+    "change_payload",
+    "check",
     "create_hook",
     "current_step",
+    "drop_step",
     "first_of",
     "forget",
     "get_pending_hooks",
@@ -143,9 +157,12 @@ __all__ = [
     "is_ok",
     "is_pending_hook",
     "make_converter",
+    "migrate",
     "next_wakeup",
     "pending_hook",
     "pending_timer",
+    "rename_scope",
+    "rename_step",
     "resume",
     "rewind",
     "run",
@@ -155,15 +172,38 @@ __all__ = [
 
 # What most programs never need and would make every start slower: imported when first asked for.
 _LATER = {
+    "Cancelled": "awaitpy._policy_errors",
+    "Check": "awaitpy._dryrun",
+    "CurrentStep": "awaitpy._current",
     "HookAnswer": "awaitpy._http",
+    "HookRejected": "awaitpy._ends",
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
+    "MigrationFailed": "awaitpy._migrations",
+    "MigrationGap": "awaitpy._ends",
+    "NotUndone": "awaitpy._policy_errors",
+    "PayloadMisfit": "awaitpy._ends",
+    "Retry": "awaitpy._retry",
+    "RunError": "awaitpy._ends",
     "SignatureRefused": "awaitpy.webhooks",
-    "CurrentStep": "awaitpy._current",
+    "StepInterrupted": "awaitpy._policy_errors",
+    "StepTimeout": "awaitpy._policy_errors",
+    "UndoFailed": "awaitpy._policy_errors",
+    "UnreadableEntry": "awaitpy._ends",
+    "VersionMismatch": "awaitpy._ends",
+    "WorkflowDrift": "awaitpy._ends",
+    "WorkflowMismatch": "awaitpy._ends",
     "answer": "awaitpy._http",
     "catching": "awaitpy._catching",
+    "change_argument": "awaitpy._migrations",
+    "change_payload": "awaitpy._migrations",
+    "check": "awaitpy._dryrun",
     "current_step": "awaitpy._current",
+    "drop_step": "awaitpy._migrations",
     "make_converter": "awaitpy._converter",
+    "migrate": "awaitpy._migrations",
+    "rename_scope": "awaitpy._migrations",
+    "rename_step": "awaitpy._migrations",
 }
 
 

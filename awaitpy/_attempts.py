@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from awaitpy import _payload as payloads
-from awaitpy import _timers
-from awaitpy._policy_errors import NotUndone, PendingTimer, StepInterrupted, StepTimeout
+from awaitpy import _timers, errors
 from awaitpy._tables import noted
 from awaitpy._tasks import place
 from awaitpy._wire import POLICY, Entry, Underway, encode
-from awaitpy.errors import UnexpectedError
+from awaitpy.errors import PendingTimer, UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from awaitpy._performing import Call
     from awaitpy._policy import Policy
     from awaitpy._session import Session
-
-ERRORS: Final = frozenset({StepTimeout, StepInterrupted, NotUndone})
-"""The errors that a policy gives a step, whatever its function may fail with."""
 
 
 async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:
@@ -41,6 +37,7 @@ async def make(session: Session, call: Call, attempt: int) -> tuple[BaseExceptio
         return error, None
     except BaseException:
         session.done()
+        session.journal.tell("step.cut", call.key)
         raise
     finally:
         place.reset(token)
@@ -59,7 +56,7 @@ async def _given(call: Call) -> Any:
     except TimeoutError:
         if not limit.expired():
             raise
-        return Err(StepTimeout(call.key, call.policy.timeout))
+        return Err(errors.StepTimeout(call.key, call.policy.timeout))
 
 
 def delay(
@@ -82,7 +79,6 @@ async def put_off(session: Session, key: str, attempt: int, seconds: float) -> N
     except Exception as cause:  # noqa: BLE001  a clock of users may raise anything
         await session.stop(UnexpectedError(key, cause))
     await _note(session, Underway(key, attempt, until))
-    session.journal.tell("step.retried", key, (attempt, seconds))
     await _pause(session, PendingTimer(key, until, attempt))
 
 
@@ -113,9 +109,9 @@ async def _note(session: Session, note: Underway) -> None:
         await session.stop(UnexpectedError(note.key, cause))
 
 
-def interrupted(note: Underway) -> StepInterrupted:
+def interrupted(note: Underway) -> errors.StepInterrupted:
     """Give the error of an attempt whose end is not known."""
-    return StepInterrupted(note.key, note.attempts + 1)
+    return errors.StepInterrupted(note.key, note.attempts + 1)
 
 
 # --- the errors of a policy in the journal ------------------------------------------------------
@@ -129,13 +125,14 @@ def error_entry(key: str, error: Any) -> Entry:
 def error_of(entry: Entry) -> Any:
     """Read an error that a policy gave. Raises `Misfit`."""
     try:
-        name, raw = _tagged(entry.payload)
-        return _READERS[name](raw)
+        name, raw = msgspec.msgpack.decode(entry.payload, type=tuple[str, msgspec.Raw])
+        return msgspec.msgpack.decode(raw, type=_NAMED[name]())
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
         raise payloads.misfit_of(error) from error
 
 
-_tagged: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
-_READERS: Final[dict[str, Callable[[Any], Any]]] = {
-    cls.__name__: msgspec.msgpack.Decoder(cls).decode for cls in ERRORS
+_NAMED: Final[dict[str, Callable[[], Any]]] = {
+    "StepTimeout": lambda: errors.StepTimeout,
+    "StepInterrupted": lambda: errors.StepInterrupted,
+    "NotUndone": lambda: errors.NotUndone,
 }

@@ -21,16 +21,19 @@ from awaitpy._legs import leg
 from awaitpy._payload import Codec, Misfit, Returns
 from awaitpy._performing import Call
 from awaitpy._policy import Policy
-from awaitpy._policy_errors import Cancelled, NotUndone, UndoFailed
 from awaitpy._session import Host, Session
 from awaitpy._state import ResumeState, cancel
 from awaitpy._step import BoundStep, unresolved
 from awaitpy._tree import below
 from awaitpy._wire import CHILD, NATIVE, NESTED, TAGGED, UNDOING, Entry, Form, News, encode
 from awaitpy.errors import (
+    Cancelled,
     HookTimeout,
     JournalError,
+    NotUndone,
+    PendingHook,
     StepMisuse,
+    UndoFailed,
     UnexpectedError,
     UnreadableEntry,
     VersionMismatch,
@@ -107,23 +110,30 @@ _PARENT: Final = "the run that it belongs to has ended"
 async def _begun(session: Session, call: Call) -> ResumeState:
     """Give the state in which a new child starts, once it is journaled."""
     try:
+        if session.settings.blind is not None:  # a dry run stays where it would run
+            await session.park(PendingHook("", call.key))
         _check_depth(session, call.key)
         state = _start(session, call)
     except (TypeError, JournalError, StepMisuse) as cause:
         await session.stop(UnexpectedError(call.key, cause))
-    session.journal.children[call.key] = state
     session.journal.tell("step.started", call.key)
+    await _keep_state(session, call.key, state)
+    return state
+
+
+async def _keep_state(session: Session, key: str, state: ResumeState) -> None:
+    """Journal the state in which a child starts, or to which it was migrated."""
+    session.journal.children[key] = state
     failure: Exception | None = None
     session.active += 1
     try:
-        await session.journal.pass_on(_wrapped(call.key, News(state=state.to_wire())))
+        await session.journal.pass_on(_wrapped(key, News(state=state.to_wire())))
     except Exception as cause:  # noqa: BLE001  a store may raise anything
         failure = cause
     finally:
         session.done()
     if failure is not None:
-        await session.stop(UnexpectedError(call.key, failure))
-    return state
+        await session.stop(UnexpectedError(key, failure))
 
 
 def _depth(session: Session) -> int:
@@ -159,6 +169,15 @@ async def _led(session: Session, call: Call, state: ResumeState) -> Exit:
     refused = _refused(flow, state)
     if refused is not None:
         return Exit("interrupted", refused)
+    if flow.migrations and state.end is None and state.version < flow.version:
+        # Only workflows that have migrations pay for the import.
+        from awaitpy import _migrations  # noqa: PLC0415
+
+        try:
+            state = _migrations.composed(flow, state, flow.version)
+        except _migrations.MigrationFailed as failed:
+            return Exit("interrupted", failed.error)
+        await _keep_state(session, call.key, state)
     if state.end is not None:
         try:
             value = workflows.ended(flow, state.end, codecs)

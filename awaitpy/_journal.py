@@ -7,6 +7,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitpy import _tasks
+from awaitpy._observing import Watch
 from awaitpy._replay import Replay
 from awaitpy._tables import Tables
 from awaitpy._wire import (
@@ -21,13 +22,13 @@ from awaitpy._wire import (
     Entry,
     Status,
 )
-from awaitpy.events import Event, EventName
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from awaitpy._leg import Settings
     from awaitpy._state import ResumeState
+    from awaitpy.events import EventName
 
 _ENDS: Final[dict[Status, EventName]] = {
     "suspended": "run.suspended",
@@ -40,14 +41,14 @@ _ENDS: Final[dict[Status, EventName]] = {
 class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_lock", "_run_id", "_settings", "cuts", "observed", "replay")
+    __slots__ = ("_lock", "_settings", "cuts", "observed", "replay", "watch")
 
     def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
         super().__init__(state)
         self._settings = settings
-        self._run_id = state.run_id
         self.replay = Replay(state, settings.retired, undoing=undoing)
-        self.observed = settings.on_event is not None
+        self.watch = None if settings.on_event is None else Watch(settings.on_event, state)
+        self.observed = self.watch is not None
         self.cuts: list[Entry] = []
         self._lock: asyncio.Lock | None = None
 
@@ -68,8 +69,10 @@ class Journal(Tables):
             self.settle(entry)
         if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
-        elif entry.kind in {VALUE, HOOK, ELAPSED}:
+        elif entry.kind in {VALUE, HOOK}:
             self.tell("step.completed", entry.key)
+        elif entry.kind == ELAPSED:
+            self.tell("timer.elapsed", entry.key)
         if self._settings.checkpoint is not None:
             await self._checkpoint(entry, self._settings.checkpoint)
 
@@ -100,12 +103,16 @@ class Journal(Tables):
 
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
-        if self._settings.on_event is not None:
-            self._settings.on_event(Event(name, self._run_id, key, detail))
+        if self.watch is not None:
+            self.watch.tell(name, key, detail)
 
     def tell_end(self, status: Status, error: Any) -> None:
         """Tell the observer how the leg ended."""
         self.tell(_ENDS[status], None, error)
+
+    def trace(self) -> str:
+        """Give the trace of this leg, or "" if nobody keeps one."""
+        return "" if self.watch is None else self.watch.trace()
 
 
 async def _given(

@@ -67,7 +67,9 @@ class Settings(msgspec.Struct, frozen=True):
     hold: float = 10.0
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
     entropy: Callable[[int], bytes] = os.urandom
-    children: Children | None = None
+    children: Callable[[], Children] | None = None
+    blind: set[str] | None = None
+    """Not None in a dry run: the keys of steps behind which it can't see, though the code may be right."""
 
 
 def leaves(error: Any) -> bool:

@@ -18,10 +18,10 @@ from awaitpy._waits import is_wait_error
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from awaitpy._policy_errors import NotUndone
     from awaitpy._session import Host
     from awaitpy._state import ResumeState
     from awaitpy._workflow import Described
+    from awaitpy.errors import NotUndone
 
 
 async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
@@ -59,16 +59,18 @@ async def leg(
 ) -> tuple[Exit, ResumeState]:
     """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
     session.journal.tell("run.started")
-    why = await unwound(session, body)
-    last = session
-    if why.status == "failed" and undoes(session):
-        last, why = await undone(session, why)
-    if session.read_only:
-        return why, session.state
+    try:
+        last, why = session, await unwound(session, body)
+        if why.status == "failed" and undoes(session):
+            last, why = await undone(session, why)
+    except BaseException as error:
+        session.journal.tell("run.cut", None, error)
+        raise
     if why is STOPPED:
+        session.journal.tell("run.cut")
         return why, next_state(flow, session.state, last, Exit(session.state.status))
-    state = next_state(flow, session.state, last, why)
-    session.journal.tell_end(state.status, None if is_wait_error(why.error) else why.error)
+    state = session.state if session.read_only else next_state(flow, session.state, last, why)
+    session.journal.tell_end(why.status, None if is_wait_error(why.error) else why.error)
     return why, state
 
 
@@ -82,6 +84,7 @@ async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     """Undo the completed steps of a run that has failed: a leg of its own, over what was journaled."""
     state = msgspec.structs.replace(failed.state, **_tables(failed, why))
     session = Session(failed.settings, state, failed.working, undoing=True, host=failed.host)
+    session.journal.watch = failed.journal.watch  # for whom watches, it is the same leg
     session.journal.tell("run.undoing", None, why.error)
     ended = await unwound(session, _undoing(session, failed, why.error))
     return session, Exit("failed", ended.value) if ended.status == "completed" else ended
@@ -104,7 +107,7 @@ async def _undoing(session: Session, failed: Session, error: Any) -> Any:
 
 async def _undone_child(session: Session, key: str, failed: Session) -> list[NotUndone]:
     children = session.settings.children
-    return [] if children is None else await children.undone(session, key, failed.called.get(key))
+    return [] if children is None else await children().undone(session, key, failed.called.get(key))
 
 
 def next_state(flow: Described | None, before: ResumeState, session: Session, why: Exit) -> ResumeState:
@@ -123,6 +126,7 @@ def next_state(flow: Described | None, before: ResumeState, session: Session, wh
         end=workflows.ending(flow, ok, why.value if ok else why.error, session.codecs)
         if flow is not None and why.status in {"completed", "failed"}
         else None,
+        trace=session.journal.trace() or before.trace,
         **tables,
     )
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from awaitpy import _attempts, _hooks, _timers, _waiting
+from awaitpy import _attempts, _hooks, _timers, _waiting, errors
 from awaitpy import _payload as payloads
 from awaitpy._policy import DEFAULT
-from awaitpy._policy_errors import NotUndone
+from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
 from awaitpy._wire import CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
-from awaitpy.errors import UnexpectedError
+from awaitpy.errors import PendingHook, UnexpectedError
+from awaitpy.events import Retried
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -51,8 +52,20 @@ async def run_new(session: Session, call: Call) -> Any:
             session.active += 1
             return await keep(session, call, Err(_attempts.interrupted(note)), None)
         attempt = await _attempts.taken_up(session, note)
+    if session.settings.blind is not None:
+        return await _rehearsed(session, call)
     failure, given = await _attempts.make(session, call, attempt)
     return await settled(session, call, attempt, failure, given)
+
+
+async def _rehearsed(session: Session, call: Call) -> Any:
+    """Give the wait that a new step is for; stay at any other step, which would run."""
+    if not _waiting.tells(call.fn) and call.fn is not _timers.pending_timer:
+        await session.park(PendingHook("", call.key))
+    try:
+        return call.fn(*call.args, **call.kwargs)
+    except Exception as cause:  # noqa: BLE001  as where it runs: what is raised ends the run
+        await session.stop(UnexpectedError(call.key, cause))
 
 
 async def settled(
@@ -63,12 +76,15 @@ async def settled(
         delay = _attempts.delay(session, call.policy, attempt, failure, given)
         if delay is None:
             return await keep(session, call, given, failure)
+        error = given.error if failure is None else failure
+        session.journal.tell("step.retried", call.key, Retried(attempt, delay, error))
         await _attempts.put_off(session, call.key, attempt, delay)
         attempt += 1
         failure, given = await _attempts.make(session, call, attempt)
+    session.journal.tell("step.waiting", call.key)
+    session.done()
     if call.policy.on_unknown is not None:
         await _attempts.clear(session, call.key)
-    session.done()
     return given
 
 
@@ -86,11 +102,12 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run
         error = UnexpectedError(key, _journal_error(key, cause, returns))
-        if cause is failure:
-            await _attempts.clear(session, key)
+        session.journal.tell("step.raised", key, error.cause)
     finally:
         session.done()
     if error is not None:
+        if error.cause is failure:
+            await _attempts.clear(session, key)
         await session.stop(error)
     return given
 
@@ -98,9 +115,9 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
 def _undone(key: str, failure: BaseException | None, given: Any) -> tuple[BaseException | None, Any]:
     """Make of a failed undo an error to journal: it is reported, and must not stop the others."""
     if isinstance(failure, Exception):
-        return None, Err(NotUndone(key, f"{type(failure).__name__}: {failure}"))
-    if given.__class__ is Err and given.error.__class__ not in _attempts.ERRORS:
-        return failure, Err(NotUndone(key, str(given.error)))
+        return None, Err(errors.NotUndone(key, f"{type(failure).__name__}: {failure}"))
+    if given.__class__ is Err and not isinstance(given.error, PolicyError):
+        return failure, Err(errors.NotUndone(key, str(given.error)))
     return failure, given if given.__class__ is Err else None
 
 
@@ -117,7 +134,7 @@ def _entry(key: str, given: Any, returns: Returns) -> Entry:
 
 
 def _error_entry(key: str, error: Any, returns: Returns) -> Entry:
-    if error.__class__ in _attempts.ERRORS:
+    if isinstance(error, PolicyError):
         return _attempts.error_entry(key, error)
     form, data = returns.errors.encode(error)
     return Entry(key, ERROR, _Raw(data), form)
@@ -153,5 +170,12 @@ async def replayed(session: Session, entry: Entry, call: Call) -> Any:
         return None
     if entry.hook_id is None:
         raise payloads.Misfit("$", f"the entry is a {entry.kind_name}, which no step gives")
-    pending = await _waiting.asked_again(entry, returns, call.fn, call.args, call.kwargs)
-    return _waiting.decoded(session, pending, entry.hook_id, entry.payload)
+    return await _answered(session, entry, call, entry.hook_id)
+
+
+async def _answered(session: Session, entry: Entry, call: Call, hook_id: str) -> Any:
+    """Give the value of a wait that was answered. Raises `Misfit`."""
+    if (blind := session.settings.blind) is not None and not _waiting.told(entry, call.fn, call.returns):
+        await _waiting.blinded(session, blind, entry.key)
+    pending = await _waiting.asked_again(entry, call.returns, call.fn, call.args, call.kwargs)
+    return _waiting.decoded(session, pending, hook_id, entry.payload)

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from awaitpy._value import Value
-
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+from awaitpy._value import PolicyError, Value
 
 
 @attrs.frozen(repr=False)
-class PendingTimer(Value):
-    """The run is suspended: step `step_key` goes on at `until` (aware, UTC).
-
-    `attempts` is how many attempts of the step have failed, 0 for a sleep.
-    """
-
-    step_key: str = ""
-    until: datetime | None = None
-    attempts: int = 0
-    duration: timedelta | None = attrs.field(default=None, eq=False, repr=False)
-
-    def __str__(self) -> str:
-        at = self.until.isoformat() if self.until else "its time"
-        why = f"is tried again at {at}, after attempt {self.attempts} failed" if self.attempts else ""
-        return (
-            f"Step {self.step_key!r} {why or f'sleeps until {at}'}. Keep the state and resume it then: "
-            "next_wakeup(state) tells when."
-        )
-
-
-@attrs.frozen(repr=False)
-class StepTimeout(Value):
+class StepTimeout(PolicyError):
     """An attempt of step `step_key` took longer than `seconds` and was cancelled."""
 
     step_key: str
@@ -49,7 +25,7 @@ class StepTimeout(Value):
 
 
 @attrs.frozen(repr=False)
-class StepInterrupted(Value):
+class StepInterrupted(PolicyError):
     """Attempt `attempt` of step `step_key` began in another process, and how it ended is not known."""
 
     step_key: str
@@ -75,7 +51,7 @@ class Cancelled(Value):
 
 
 @attrs.frozen(repr=False)
-class NotUndone(Value):
+class NotUndone(PolicyError):
     """The undo of step `step_key` failed, and why."""
 
     step_key: str

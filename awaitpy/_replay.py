@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from awaitpy import errors
 from awaitpy._wire import CUT, UNDOING, Entry
-from awaitpy.errors import DuplicateStepKey, WorkflowDrift
+from awaitpy.errors import DuplicateStepKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from awaitpy._state import ResumeState
 
@@ -39,7 +40,7 @@ class Replay:
     def __init__(self, state: ResumeState, retired: Collection[str], *, undoing: bool = False) -> None:
         self.entries = dict(state.entries)
         self._known = len(self.entries)
-        self.version = state.version
+        self.version = state.version if state.begun is None else state.begun
         self.due = dict(state.entries)
         if undoing or state.undoing:
             self.due = {
@@ -138,14 +139,19 @@ class Replay:
         """How many entries this run has added."""
         return len(self.entries) - self._known
 
-    def drift(self, asked: str | None, prefix: str = "") -> WorkflowDrift:
+    def drift(self, asked: str | None, prefix: str = "") -> errors.WorkflowDrift:
         """Describe what is due and was not asked for, and which of it `asked` looks like."""
-        # Only a run that ends needs difflib: importing it would cost every program that starts.
-        from difflib import get_close_matches  # noqa: PLC0415
-
         due = [e.key for e in self.due.values() if e.kind != CUT and e.key.startswith(prefix)]
-        near = get_close_matches(asked, due, n=1) if asked is not None else []
-        return WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
+        return drifted(asked, due)
+
+
+def drifted(asked: str | None, due: Sequence[str]) -> errors.WorkflowDrift:
+    """Describe journaled keys that were not asked for, and which of them `asked` looks like."""
+    # Only a run that ends needs difflib: importing it would cost every program that starts.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    near = get_close_matches(asked, due, n=1) if asked is not None else []
+    return errors.WorkflowDrift(asked, due[0], tuple(due), near[0] if near else None)
 
 
 def _prefixes(key: str) -> list[str]:

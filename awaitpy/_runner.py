@@ -10,8 +10,8 @@ import msgspec
 
 from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
+from awaitpy import errors
 from awaitpy._annotations import Unresolved
-from awaitpy._child import Children
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
 from awaitpy._legs import leg
@@ -19,13 +19,7 @@ from awaitpy._policy import in_seconds
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
-from awaitpy.errors import (
-    JournalError,
-    RunError,
-    UnreadableEntry,
-    VersionMismatch,
-    WorkflowMismatch,
-)
+from awaitpy.errors import JournalError
 from awaitpy.result import Err, Ok, Result
 
 if TYPE_CHECKING:
@@ -34,8 +28,10 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
+    from awaitpy._leg import Children
     from awaitpy._wire import Entry
     from awaitpy._workflow import Described
+    from awaitpy.errors import RunError
     from awaitpy.events import Event
     from awaitpy.typing import Step
 
@@ -58,7 +54,8 @@ class Runner:
 
     - `clock`: gives the time, as an aware datetime or epoch seconds.
     - `checkpoint`: awaited with each new entry before the workflow goes on; may be a plain function.
-    - `on_event`: called with each `Event`.
+    - `on_event`: called with each `Event`. What it raises is logged and changes nothing. If it has a
+      method `traceparent(leg)`, the state carries what that gives: see the guide on observability.
     - `run_id`: the id of runs that this runner starts; random without it.
     - `version`: the version of the workflow, instead of what `@workflow` says.
     - `retired`: keys of steps that the code no longer has, which are then no drift.
@@ -94,7 +91,7 @@ class Runner:
             hold=in_seconds(hold),
             sleep=sleep,
             entropy=entropy,
-            children=Children(),
+            children=_children,
         )
 
     def start(
@@ -152,6 +149,8 @@ class Runner:
         refused = self._refused(flow, state)
         if refused is not None:
             return refused
+        if flow.migrations and state.end is None and state.version < self._version_of(flow):
+            return await self._migrated(workflow, flow, state)
         codecs = self._settings.codecs
         if state.end is not None:
             try:
@@ -163,24 +162,39 @@ class Runner:
         try:
             args, kwargs = workflows.restored(flow, state.args, state.kwargs, codecs)
         except (payloads.Misfit, Unresolved) as error:
-            return _interrupted(state, UnreadableEntry("the arguments", _problem(error)))
+            return _interrupted(state, errors.UnreadableEntry("the arguments", _problem(error)))
         session = Session(self._settings, state, working)
         again: Callable[..., Coroutine[Any, Any, T]] = workflow
         try:
             body = again(BoundStep(session), *args, **kwargs)
         except TypeError as error:
-            return _interrupted(state, UnreadableEntry("the arguments", str(error)))
+            return _interrupted(state, errors.UnreadableEntry("the arguments", str(error)))
         return await self._leg(session, flow, body)
+
+    async def _migrated(self, workflow: Any, flow: Described, state: ResumeState) -> Outcome[Any, Any]:
+        """Resume a state of an older version; the older state stays if nothing came of it."""
+        # Only workflows that have migrations pay for the import.
+        from awaitpy import _migrations  # noqa: PLC0415
+
+        try:
+            if self._settings.checkpoint is not None:
+                raise _migrations.unsaved(state)
+            today = _migrations.composed(flow, state, self._version_of(flow))
+        except _migrations.MigrationFailed as failed:
+            return _interrupted(state, failed.error)
+        outcome: Outcome[Any, Any] = await self.resume(workflow, today)
+        in_vain = outcome.state.status == "interrupted" and outcome.state.entries == today.entries
+        return _interrupted(state, outcome.result.unwrap_err()) if in_vain else outcome
 
     def _version_of(self, flow: Described) -> int:
         return flow.version if self._version is None else self._version
 
     def _refused(self, flow: Described, state: ResumeState) -> Outcome[Any, Any] | None:
         if state.workflow != flow.name:
-            return Outcome(Err(WorkflowMismatch(state.workflow, flow.name)), state)
+            return Outcome(Err(errors.WorkflowMismatch(state.workflow, flow.name)), state)
         version = self._version_of(flow)
         if state.version > version and state.end is None:
-            return _interrupted(state, VersionMismatch(flow.name, state.version, version))
+            return _interrupted(state, errors.VersionMismatch(flow.name, state.version, version))
         return None
 
     async def _leg(
@@ -188,6 +202,13 @@ class Runner:
     ) -> Outcome[Any, Any]:
         why, state = await leg(session, flow, body)
         return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
+
+
+def _children() -> Children:
+    # Only runs that have children pay for the import.
+    from awaitpy._child import Children  # noqa: PLC0415
+
+    return Children()
 
 
 _codecs = payloads.Codecs()

@@ -18,10 +18,9 @@ from awaitpy import _tasks
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._tree import waiting
 from awaitpy._waits import unpark
-from awaitpy.errors import PendingHook, StepMisuse, SuspensionSwallowed, UnexpectedError
+from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -154,7 +153,9 @@ class Session:
         """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
+            self.journal.tell("step.raised", key, error)
             return UnexpectedError(key, error)
+        self.journal.tell("step.cut", key)
         self.cut(key)
         raise error
 
@@ -350,7 +351,9 @@ class Session:
         tables = self.journal
         order = waiting(tables.hooks, tables.children, self.replay.entries)
         first = next((waits[wait.hook.hook_id] for wait in order if wait.hook.hook_id in waits), None)
-        return Exit("suspended", first or min(timers, key=_until), settled=True)
+        timer = min(timers, key=_until, default=None)
+        # A dry run is also parked where a step would run, which no hook is for.
+        return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
 
     def _has_tasks(self) -> bool:
         """Whether another task may carry the mark: a copy of the context keeps it alive.

@@ -62,7 +62,9 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
 
     Immutable. Each verb gives a new state that shares all it can with the old one, which still
     works. `revision` grows with each change: store a state by comparing it (see the guide on
-    stores). The mappings are shared between states and never written after they came here.
+    stores). The mappings are shared between states and never written after they came here. `begun`
+    is the version under which a migrated run began, None while that is `version`; `trace` is the W3C
+    traceparent of the last leg that was traced, or "".
     """
 
     run_id: str
@@ -81,6 +83,8 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
     children: dict[str, ResumeState] = {}
+    trace: str = ""
+    begun: int | None = None
 
     @property
     def steps(self) -> Mapping[str, Entry]:
@@ -122,15 +126,18 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
             forgotten=self.forgotten,
             end=self.end,
             more=self._more(),
+            trace=self.trace,
         )
 
     def _more(self) -> More:
-        if not self.underway and not self.undoing and self.cancelled is None and not self.children:
+        known = self.underway or self.undoing or self.children
+        if not known and self.cancelled is None and self.begun is None:
             return NO_MORE
         return More(
             underway=tuple(self.underway.values()),
             undoing=self.undoing,
             cancelled=self.cancelled,
+            begun=self.begun,
             children={key: child.to_wire() for key, child in self.children.items()},
         )
 
@@ -205,6 +212,8 @@ def _from_wire(wire: Wire) -> ResumeState:
         undoing=wire.more.undoing,
         cancelled=wire.more.cancelled,
         children={key: _from_wire(child) for key, child in wire.more.children.items()},
+        trace=wire.trace,
+        begun=wire.more.begun,
     )
 
 
@@ -365,15 +374,18 @@ def _grown(
 
 
 def _grown_child(child: ResumeState | None, entries: list[Entry]) -> ResumeState:
+    added: list[Entry] = []
     try:
-        news = [_news(entry.payload) for entry in entries]
-        if child is None:
-            child = next(_from_wire(_wire.checked(new.state)) for new in news if new.state is not None)
-    except StopIteration:
-        raise StateError(f"The child {entries[0].key!r} has entries and no state to begin with.") from None
+        for new in [_news(entry.payload) for entry in entries]:
+            if new.entry is not None:
+                added.append(new.entry)
+            elif new.state is not None and (child is None or new.state.version > child.version):
+                child, added = _from_wire(_wire.checked(new.state)), []  # it begins, or was migrated
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise StateError(f"An entry of the child {entries[0].key!r} is damaged: {error}.") from None
-    return append_entries(child, *[new.entry for new in news if new.entry is not None])
+    if child is None:
+        raise StateError(f"The child {entries[0].key!r} has entries and no state to begin with.")
+    return append_entries(child, *added)
 
 
 _news = msgspec.msgpack.Decoder(News).decode

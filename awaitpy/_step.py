@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from awaitpy import _payload as payloads
-from awaitpy import _timers, _waiting
+from awaitpy import _timers, _waiting, errors
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
-from awaitpy._policy_errors import Cancelled, PendingTimer
 from awaitpy._tasks import place, within
 from awaitpy._undo import Undo
 from awaitpy._waits import is_wait
 from awaitpy._wire import VALUE, Entry, encode
-from awaitpy.errors import (
-    AwaitpyError,
-    JournalError,
-    StepMisuse,
-    UnexpectedError,
-    UnreadableEntry,
-)
+from awaitpy.errors import AwaitpyError, JournalError, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -120,14 +113,13 @@ class BoundStep:
 
     async def child(self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a workflow as a run of its own; give what it gave. On `Err`, end this one with that error."""
-        return await self._take(True, key, workflow, args, kwargs, self._session.settings.children)
+        return await self._take(True, key, workflow, args, kwargs, self._children())
 
     async def attempt_child(
         self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         """Run a workflow as a run of its own; give what it gave as a `Result`."""
-        children = self._session.settings.children
-        given = await self._take(False, key, workflow, args, kwargs, children)
+        given = await self._take(False, key, workflow, args, kwargs, self._children())
         return given if given.__class__ is Err else Ok(given)
 
     def options(self, **policy: Any) -> BoundStep:
@@ -153,8 +145,7 @@ class BoundStep:
 
     async def uuid(self, key: str) -> UUID:
         """Give a random UUID, the same in every replay."""
-        given: UUID = await self(key, _timers.uuid, self._session.settings)
-        return given
+        return _timers.read_uuid(await self(key, _timers.uuid, self._session.settings))
 
     async def random(self, key: str) -> float:
         """Give a random number from 0 up to 1, the same in every replay."""
@@ -164,6 +155,10 @@ class BoundStep:
     def scope(self, name: str) -> BoundStep:
         """Give the same step with its keys under `name/`."""
         return BoundStep(self._session, f"{self._prefix}{name}/", self._policy)
+
+    def _children(self) -> Children | None:
+        children = self._session.settings.children
+        return None if children is None else children()
 
     async def _take(
         self,
@@ -191,7 +186,7 @@ class BoundStep:
             )
             if entry is None:
                 if session.cancelled is not None:
-                    await session.fail(Cancelled(session.cancelled))
+                    await session.fail(errors.Cancelled(session.cancelled))
                 if session.replay.due or session.read_only:
                     await self._check_drift(key)
                 given = await (run_new if children is None else children.run_new)(session, call)
@@ -235,7 +230,11 @@ class BoundStep:
         session, replay, prefix = self._session, self._session.replay, self._prefix
         if session.read_only:
             await session.stop(UnexpectedError(key, _finished(key)))
-        if replay.may_run(key, self._policy.since) or not replay.due_in(prefix):
+        if replay.may_run(key, self._policy.since):
+            if (blind := session.settings.blind) is not None:
+                blind.add(key)
+            return
+        if not replay.due_in(prefix):
             return
         parallel = asyncio.current_task() is not session.root
         if parallel and not prefix:
@@ -282,7 +281,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     """End a call of `step` whose key, types or journaled value are in the way."""
     if isinstance(error, payloads.Misfit):
         where = "" if error.path == "$" else f" at {error.path}"
-        await session.stop(UnreadableEntry(key, error.problem + where))
+        await session.stop(errors.UnreadableEntry(key, error.problem + where))
     await session.stop(UnexpectedError(key, error))
 
 

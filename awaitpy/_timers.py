@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import msgspec
 
 from awaitpy._policy import in_seconds
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._tables import noted
 from awaitpy._tree import waiting
 from awaitpy._wire import ELAPSED, Entry, Underway, encode
-from awaitpy.errors import UnexpectedError
+from awaitpy.errors import PendingTimer, UnexpectedError
 from awaitpy.result import Err, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from awaitpy._leg import Settings
     from awaitpy._session import Session
@@ -104,9 +103,16 @@ def now(settings: Settings) -> datetime:
     return settings.clock()
 
 
-def uuid(settings: Settings) -> UUID:
-    """Give a random UUID (RFC 9562, version 4)."""
-    return UUID(bytes=settings.entropy(16), version=4)
+def uuid(settings: Settings) -> str:
+    """Give a random UUID (RFC 9562, version 4), as text."""
+    return str(read_uuid(settings.entropy(16).hex(), version=4))
+
+
+def read_uuid(text: str, version: int | None = None) -> UUID:
+    """Read a UUID."""
+    from uuid import UUID  # noqa: PLC0415  most programs need none, and every start would pay for it
+
+    return UUID(text, version=version)
 
 
 def random(settings: Settings) -> float:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from awaitpy import errors
 from awaitpy._payload import Misfit
 from awaitpy._policy import Policy
-from awaitpy._policy_errors import NotUndone, UndoFailed
 from awaitpy._wire import UNDO, UNDOING, VALUE, Entry, encode
 from awaitpy.result import Err
 
@@ -42,16 +42,16 @@ def plan(entries: dict[str, Entry], undos: Mapping[str, Undo], children: list[st
     return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
 
 
-def reported(error: Any, failures: list[NotUndone]) -> Any:
+def reported(error: Any, failures: list[errors.NotUndone]) -> Any:
     """Give the error of a run that was undone: its own, or with what could not be undone."""
-    return UndoFailed(error, tuple(failures)) if failures else error
+    return errors.UndoFailed(error, tuple(failures)) if failures else error
 
 
 async def undo_all(
     step: Any, keys: Iterable[str], entries: Mapping[str, Entry], undos: Mapping[str, Undo]
-) -> list[NotUndone]:
+) -> list[errors.NotUndone]:
     """Undo the steps of the plan, each by a step of its own; give those that could not be undone."""
-    failures: list[NotUndone] = []
+    failures: list[errors.NotUndone] = []
     for key in keys:
         failed = await _undone(step, key, entries.get(key), undos.get(key))
         if failed is not None:
@@ -59,16 +59,16 @@ async def undo_all(
     return failures
 
 
-async def _undone(step: Any, key: str, entry: Entry | None, undo: Undo | None) -> NotUndone | None:
+async def _undone(step: Any, key: str, entry: Entry | None, undo: Undo | None) -> errors.NotUndone | None:
     if entry is None or undo is None or undo.policy.undo is None:
-        return NotUndone(key, "the code no longer says how")
+        return errors.NotUndone(key, "the code no longer says how")
     try:
         value = undo.restored(entry)
     except Misfit as misfit:
-        return NotUndone(key, misfit.problem)
+        return errors.NotUndone(key, misfit.problem)
     undoes, policy = undo.policy.undo, undo.policy
     under = step.under(Policy(retry=policy.retry, timeout=policy.timeout, settles=True))
     given = await under.attempt(UNDOING + key, lambda: undoes(value))
     if given.__class__ is not Err:
         return None
-    return NotUndone(key, getattr(given.error, "reason", str(given.error)))
+    return errors.NotUndone(key, getattr(given.error, "reason", str(given.error)))

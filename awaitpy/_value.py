@@ -17,3 +17,9 @@ class Value:
         names = [field.name for field in attrs.fields(cls) if field.repr]
         shown = (f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class PolicyError(Value):
+    """What a policy gives a step instead of a value, whatever its function may fail with."""
+
+    __slots__ = ()

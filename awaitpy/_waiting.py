@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import msgspec
 
-from awaitpy import _hooks, _incoming, _waits
+from awaitpy import _hooks, _incoming, _waits, errors
 from awaitpy import _payload as payloads
 from awaitpy._annotations import class_of
 from awaitpy._wait import Wait
 from awaitpy._waits import timed_out
-from awaitpy.errors import HookRejected, PayloadMisfit, PendingHook, UnexpectedError
+from awaitpy.errors import PendingHook, UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
     from awaitpy._wire import Delivery, Entry, OpenHook
 
-__all__ = ["Refusal", "as_annotated", "asked_again", "decoded", "known", "timed_out", "wait"]
+__all__ = [
+    "Refusal",
+    "as_annotated",
+    "asked_again",
+    "blinded",
+    "decoded",
+    "known",
+    "timed_out",
+    "told",
+    "wait",
+]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -97,9 +107,11 @@ async def _taken(
         value = decoded(session, pending, hook.hook_id, delivery.value)
     except payloads.Misfit as misfit:
         session.journal.hooks[hook.hook_id] = _waits.drop(hook)
-        await session.refuse(PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
+        await session.refuse(errors.PayloadMisfit(hook.hook_id, key, misfit.path, misfit.problem))
     terms = _chosen(pending, hook.hook_id).wait
     if terms is not None and terms.accept is not None:
+        if (blind := session.settings.blind) is not None:
+            await blinded(session, blind, key, hook.hook_id)
         await _judge(session, key, terms.accept, hook, value)
     await session.keep(_waits.answer(key, hook, delivery))
     session.journal.tell("hook.answered", key, hook.hook_id)
@@ -115,7 +127,7 @@ async def _judge(session: Session, key: str, accept: Any, hook: OpenHook, value:
     if verdict.__class__ is Err:
         session.journal.hooks[hook.hook_id] = _waits.drop(hook)
         why = verdict.error if isinstance(verdict.error, Refusal) else Refusal(str(verdict.error))
-        await session.refuse(HookRejected(hook.hook_id, key, why.reason, why.status))
+        await session.refuse(errors.HookRejected(hook.hook_id, key, why.reason, why.status))
 
 
 def _chosen(pending: PendingHook, hook_id: str) -> PendingHook:
@@ -174,7 +186,25 @@ def as_annotated(pending: PendingHook, fn: Any, returns: Returns) -> PendingHook
 
 def _typed(hook_id: str, fn: Any, returns: Returns) -> PendingHook | None:
     tp = returns.values.type
-    asks = fn is _hooks.pending_hook or fn is _hooks.first_of
-    if asks or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
+    if tells(fn) or not returns.named or tp is Any or class_of(tp) is _hooks.Won:
         return None
     return PendingHook(hook_id, wait=Wait(payload=tp))
+
+
+# --- dry runs -----------------------------------------------------------------------------------
+
+
+def tells(fn: Any) -> bool:
+    """Whether a step's function only tells the terms of a wait, and has no effect."""
+    return fn is _hooks.pending_hook or fn is _hooks.first_of
+
+
+def told(entry: Entry, fn: Any, returns: Returns) -> bool:
+    """Whether the terms of a wait that was answered are known without calling a function of a user."""
+    return tells(fn) or _typed(str(entry.hook_id), fn, returns) is not None
+
+
+async def blinded(session: Session, blind: set[str], key: str, hook_id: str = "") -> NoReturn:
+    """Stay at a step of which only a function of the workflow's could say how it goes on."""
+    blind.add(key)
+    await session.park(PendingHook(hook_id, key))

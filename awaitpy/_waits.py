@@ -9,10 +9,9 @@ import msgspec
 
 from awaitpy import _fidelity, _wire
 from awaitpy import _payload as payloads
-from awaitpy._policy_errors import PendingTimer
 from awaitpy._wait import Wait
 from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
-from awaitpy.errors import HookTimeout, PendingHook, StepMisuse
+from awaitpy.errors import HookTimeout, PendingHook, PendingTimer, StepMisuse
 from awaitpy.result import Err
 
 _WAITS: Final = frozenset({PendingHook, PendingTimer})

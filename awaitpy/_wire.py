@@ -151,6 +151,7 @@ class More(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
     children: dict[str, Wire] = {}
+    begun: int | None = None
 
 
 NO_MORE: Final = More()
@@ -173,6 +174,7 @@ class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     forgotten: tuple[str, ...] = ()
     end: End | None = None
     more: More = NO_MORE
+    trace: str = ""
 
 
 class News(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
 from weakref import WeakKeyDictionary
 
@@ -10,8 +11,8 @@ import msgspec
 
 from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
+from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout
 from awaitpy._wire import End, Payload
 from awaitpy.errors import HookTimeout, JournalError, PendingHook
 
@@ -19,19 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from awaitpy._payload import Codec, Codecs
+    from awaitpy._state import ResumeState
 
 F = TypeVar("F", bound="Callable[..., Any]")
 _DECLARED: Final = "__awaitpy_workflow__"
+_NO_MIGRATIONS: Final[Mapping[int, Callable[[ResumeState], ResumeState]]] = MappingProxyType({})
 
 
-def workflow(*, name: str | None = None, version: int = 1) -> Callable[[F], F]:
+def workflow(
+    *,
+    name: str | None = None,
+    version: int = 1,
+    migrations: Mapping[int, Callable[[ResumeState], ResumeState]] = _NO_MIGRATIONS,
+) -> Callable[[F], F]:
     """Give a workflow a stable name and a version, which its states record. The function is unchanged.
 
-    Without it the name is the function's `__qualname__` and the version 1.
+    Without it the name is the function's `__qualname__` and the version 1. `migrations` holds pure
+    functions from state to state, by the version of the state that each takes to the next one. Raises
+    ValueError for one that leads beyond `version`.
     """
+    beyond = [from_version for from_version in migrations if from_version >= version]
+    if beyond:
+        raise ValueError(
+            f"migrations[{beyond[0]}] leads to version {beyond[0] + 1}, and the workflow is version "
+            f"{version}. The key is the version that a migration takes to the next: raise version=, or "
+            "lower the key."
+        )
 
     def declare(function: F) -> F:
-        setattr(function, _DECLARED, (name or function.__qualname__, version))
+        declared = (name or function.__qualname__, version, dict(migrations))
+        setattr(function, _DECLARED, declared)
         return function
 
     return declare
@@ -46,7 +64,7 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, eq=False):
-    """A workflow's name, version and types."""
+    """A workflow's name, version, types and migrations."""
 
     name: str
     version: int
@@ -54,6 +72,7 @@ class Described(msgspec.Struct, eq=False):
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
+    migrations: Mapping[int, Callable[[ResumeState], ResumeState]]
     resolved: dict[int | str, Any] = {}
 
     def argument_type(self, which: int | str) -> Any:
@@ -82,7 +101,8 @@ class Described(msgspec.Struct, eq=False):
         """Give the union of the errors that the annotation of `step` declares, and of awaitpy's own."""
         args = get_args(self._resolve("-> error", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
-        return Union[(*declared, *_OWN)] if declared else MISSING
+        own = (HookTimeout, errors.StepTimeout, errors.StepInterrupted, errors.Cancelled)
+        return Union[(*declared, *own)] if declared else MISSING
 
     def _resolve(self, what: int | str, annotation: Any) -> Any:
         if what not in self.resolved:
@@ -93,7 +113,6 @@ class Described(msgspec.Struct, eq=False):
         return self.resolved[what]
 
 
-_OWN: Final = (HookTimeout, StepTimeout, StepInterrupted, Cancelled)
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -113,12 +132,12 @@ def described(function: Any) -> Described:
 
 def _described_anew(function: Any) -> Described:
     inner = hints.underlying(function)
-    name, version = getattr(inner, _DECLARED, (_name(inner), 1))
+    name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
     parameters = list(inspect.signature(function).parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
     returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
-    return Described(name, version, inner, step, rest, returns)
+    return Described(name, version, inner, step, rest, returns, migrations)
 
 
 def _name(function: Any) -> str:

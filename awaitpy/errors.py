@@ -12,8 +12,9 @@ Exceptions: what a call to awaitpy refuses. `AwaitpyError` is their root::
     │   └── HookExpired      410
     ├── StateError           bytes or JSON that are no state
     ├── JournalError         a value that cannot be journaled
-    ├── DuplicateStepKey     one key asked twice in one run
-    ├── UnknownStep          `forget` or `rewind` of a key that the state does not have
+    ├── DuplicateStepKey     one key for two steps of one run
+    ├── MigrationFailed      a state can't be migrated (in `_migrations`)
+    ├── UnknownStep          a verb was given a key that the state does not have
     └── StepMisuse           a step used where it can't work: nested, empty key, after the end
         └── SuspensionSwallowed
 """
@@ -24,14 +25,59 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from awaitpy._policy_errors import Cancelled, PendingTimer, StepInterrupted, StepTimeout, UndoFailed
 from awaitpy._value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
+    from awaitpy._ends import (
+        HookRejected,
+        MigrationGap,
+        PayloadMisfit,
+        RunError,
+        UnreadableEntry,
+        VersionMismatch,
+        WorkflowDrift,
+        WorkflowMismatch,
+    )
+    from awaitpy._policy_errors import Cancelled, NotUndone, StepInterrupted, StepTimeout, UndoFailed
     from awaitpy._wait import Wait
+
+
+__all__ = [
+    "AwaitpyError",
+    "Cancelled",
+    "DuplicateStepKey",
+    "HookAlreadyResolved",
+    "HookError",
+    "HookExpired",
+    "HookRejected",
+    "HookTimeout",
+    "InvalidPayload",
+    "JournalError",
+    "MethodNotAllowed",
+    "MigrationGap",
+    "NotUndone",
+    "PayloadMisfit",
+    "PendingHook",
+    "PendingTimer",
+    "RunError",
+    "RunFinished",
+    "StateError",
+    "StepInterrupted",
+    "StepMisuse",
+    "StepTimeout",
+    "SuspensionSwallowed",
+    "UndoFailed",
+    "UnexpectedError",
+    "UnknownHook",
+    "UnknownStep",
+    "UnreadableEntry",
+    "VersionMismatch",
+    "WorkflowDrift",
+    "WorkflowMismatch",
+]
 
 
 # --- exceptions ---------------------------------------------------------------------------------
@@ -150,12 +196,13 @@ class JournalError(AwaitpyError):
 
 
 class DuplicateStepKey(AwaitpyError):
-    """One key was asked twice in one run."""
+    """One key was asked twice in one run, or a migration gives it to a second step."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, problem: str | None = None) -> None:
         self.key = key
         super().__init__(
-            f"Step key {key!r} was asked twice in one run, so a replay could not tell the two apart. "
+            problem
+            or f"Step key {key!r} was asked twice in one run, so a replay could not tell the two apart. "
             f"Give each call its own key: put the loop's variable into it (f'{key}-{{i}}'), or run "
             "each branch in its own step.scope(name)."
         )
@@ -164,9 +211,11 @@ class DuplicateStepKey(AwaitpyError):
 class UnknownStep(AwaitpyError):
     """The state has no step of this key."""
 
-    def __init__(self, key: str, run_id: str) -> None:
+    def __init__(self, key: str, run_id: str, mend: str = "") -> None:
         self.key = key
-        super().__init__(f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys.")
+        super().__init__(
+            f"Run {run_id!r} has no journaled step {key!r}; see state.steps for its keys.{mend}"
+        )
 
 
 class StepMisuse(AwaitpyError):
@@ -207,6 +256,27 @@ class PendingHook(Value):
 
 
 @attrs.frozen(repr=False)
+class PendingTimer(Value):
+    """The run is suspended: step `step_key` goes on at `until` (aware, UTC).
+
+    `attempts` is how many attempts of the step have failed, 0 for a sleep.
+    """
+
+    step_key: str = ""
+    until: datetime | None = None
+    attempts: int = 0
+    duration: timedelta | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __str__(self) -> str:
+        at = self.until.isoformat() if self.until else "its time"
+        why = f"is tried again at {at}, after attempt {self.attempts} failed" if self.attempts else ""
+        return (
+            f"Step {self.step_key!r} {why or f'sleeps until {at}'}. Keep the state and resume it then: "
+            "next_wakeup(state) tells when."
+        )
+
+
+@attrs.frozen(repr=False)
 class HookTimeout(Value):
     """No delivery came for hook `hook_id` before `deadline`."""
 
@@ -219,40 +289,6 @@ class HookTimeout(Value):
             f"Step {self.step_key!r} waited for hook {self.hook_id!r} until "
             f"{self.deadline.isoformat()} and nothing came. Wait with step.attempt to take another "
             "way in the workflow."
-        )
-
-
-@attrs.frozen(repr=False)
-class HookRejected(Value):
-    """The workflow refused a delivery: it is not consumed and the hook is pending again."""
-
-    hook_id: str
-    step_key: str
-    reason: str
-    status: int = 422
-
-    def __str__(self) -> str:
-        return (
-            f"Step {self.step_key!r} refused the delivery for hook {self.hook_id!r}: {self.reason}. "
-            f"The hook is pending again and all else is kept; answer {self.status}."
-        )
-
-
-@attrs.frozen(repr=False)
-class PayloadMisfit(Value):
-    """A delivery that does not fit the type of its wait: dropped, and the hook is pending again."""
-
-    hook_id: str
-    step_key: str
-    path: str
-    problem: str
-    status: int = 400
-
-    def __str__(self) -> str:
-        return (
-            f"The delivery for hook {self.hook_id!r} does not fit what step {self.step_key!r} waits "
-            f"for: at {self.path} {self.problem}. It was dropped, the hook is pending again and all "
-            "else is kept; give inject_hook payload= to refuse such a delivery at once."
         )
 
 
@@ -274,92 +310,28 @@ class UnexpectedError(Value):
         )
 
 
-@attrs.frozen(repr=False)
-class WorkflowDrift(Value):
-    """The code no longer asks for what the state has: nothing new ran.
+# --- the rarer ends: attrs takes its time to make a class, and most programs never need these -----
 
-    `asked` is the key of the step that was about to run (None at the end of the run), `journaled`
-    the first key that the run did not ask for, `unasked` all of them, `nearest` the one whose name
-    is closest to `asked`.
-    """
-
-    asked: str | None
-    journaled: str
-    unasked: tuple[str, ...] = ()
-    nearest: str | None = None
-
-    def __str__(self) -> str:
-        about = f"is about to run the new step {self.asked!r}" if self.asked else "has ended"
-        more = f" (and {len(self.unasked) - 1} more)" if len(self.unasked) > 1 else ""
-        guess = f" The nearest journaled key is {self.nearest!r}: was it renamed?" if self.nearest else ""
-        added = f"step.options(since=...) if {self.asked!r} was added, " if self.asked else ""
-        return (
-            f"The workflow {about}, but its state has the step {self.journaled!r}{more} that this run "
-            f"has not asked for, so the code has changed since.{guess} Restore the key, or say what "
-            f"you mean: {added}Runner(retired={{{self.journaled!r}}}) if that step is gone for good, "
-            f"forget(state, {self.journaled!r}) to drop its result. Nothing was run or changed."
-        )
+_LATER = {
+    "Cancelled": "awaitpy._policy_errors",
+    "HookRejected": "awaitpy._ends",
+    "MigrationGap": "awaitpy._ends",
+    "NotUndone": "awaitpy._policy_errors",
+    "PayloadMisfit": "awaitpy._ends",
+    "RunError": "awaitpy._ends",
+    "StepInterrupted": "awaitpy._policy_errors",
+    "StepTimeout": "awaitpy._policy_errors",
+    "UndoFailed": "awaitpy._policy_errors",
+    "UnreadableEntry": "awaitpy._ends",
+    "VersionMismatch": "awaitpy._ends",
+    "WorkflowDrift": "awaitpy._ends",
+    "WorkflowMismatch": "awaitpy._ends",
+}
 
 
-@attrs.frozen(repr=False)
-class VersionMismatch(Value):
-    """The state was begun under a newer version of the workflow than this code is."""
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'awaitpy.errors' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
 
-    workflow: str
-    state_version: int
-    code_version: int
-
-    def __str__(self) -> str:
-        return (
-            f"The state of {self.workflow!r} was begun under version {self.state_version}, and this "
-            f"code is version {self.code_version}. Resume it with code of version "
-            f"{self.state_version} or later. Nothing was run."
-        )
-
-
-@attrs.frozen(repr=False)
-class WorkflowMismatch(Value):
-    """The state belongs to another workflow."""
-
-    state_workflow: str
-    code_workflow: str
-
-    def __str__(self) -> str:
-        return (
-            f"The state belongs to the workflow {self.state_workflow!r} and was given to "
-            f"{self.code_workflow!r}. Resume it with the former; if that one was renamed, keep its "
-            f"name with @workflow(name={self.state_workflow!r}). Nothing was run."
-        )
-
-
-@attrs.frozen(repr=False)
-class UnreadableEntry(Value):
-    """A journaled value does not fit the type that the code now names for its step."""
-
-    key: str
-    problem: str
-
-    def __str__(self) -> str:
-        return (
-            f"The journaled value of {self.key!r} can't be read as the type that the code names "
-            f"now: {self.problem}. Give the step its former type, or a new key, or "
-            f"forget(state, {self.key!r}) to run it again. Nothing new was run."
-        )
-
-
-RunError = (
-    UnexpectedError
-    | WorkflowDrift
-    | VersionMismatch
-    | WorkflowMismatch
-    | UnreadableEntry
-    | PayloadMisfit
-    | HookRejected
-    | HookTimeout
-    | PendingTimer
-    | StepTimeout
-    | StepInterrupted
-    | Cancelled
-    | UndoFailed
-)
-"""The errors that any run can end with, besides those that its workflow declares."""
+    return getattr(import_module(_LATER[name]), name)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    from awaitpy._policy import Retry
     from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout, UndoFailed
+    from awaitpy._retry import Retry
     from awaitpy.errors import HookTimeout, PendingHook
     from awaitpy.result import Result
 

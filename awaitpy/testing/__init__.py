@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from awaitpy.testing._clock import FakeClock
 from awaitpy.testing._tester import RunnerOptions, WorkflowTester
 
-__all__ = ["FakeClock", "RunnerOptions", "WorkflowTester"]
+if TYPE_CHECKING:
+    from awaitpy.testing._store_suite import StoreSuite
+
+__all__ = ["FakeClock", "RunnerOptions", "StoreSuite", "WorkflowTester"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "StoreSuite":
+        raise AttributeError(f"module 'awaitpy.testing' has no attribute {name!r}")
+    # Only who writes a store needs it.
+    from awaitpy.testing._store_suite import StoreSuite  # noqa: PLC0415
+
+    return StoreSuite

@@ -25,6 +25,7 @@ from awaitpy import (
     inject_hook,
     next_wakeup,
 )
+from awaitpy.instrumentation import fan_out
 from awaitpy.testing._clock import FakeClock
 from awaitpy.testing._find import find_hook
 
@@ -70,8 +71,8 @@ class WorkflowTester(Generic[P, T, E]):
         self._workflow = workflow
         self._state = state
         self._outcome: Outcome[T, E] | None = None
-        self._on_event = on_event
-        self._runner = Runner(clock=self.clock, on_event=self._watch, **options)
+        watch = self._watch if on_event is None else fan_out(self._watch, on_event)
+        self._runner = Runner(clock=self.clock, on_event=watch, **options)
         self._started: Counter[str] = Counter()
         self._waits: set[str] = set()
         self._as_json = False
@@ -243,8 +244,6 @@ class WorkflowTester(Generic[P, T, E]):
             self._started[event.key] += 1
         elif event.key is not None and event.name.startswith("hook."):
             self._waits.add(event.key)
-        if self._on_event is not None:
-            self._on_event(event)
 
     def _check_method(self, hook_id: str, method: str) -> None:
         """Refuse the method before anybody reads the body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
@@ -10,6 +11,10 @@ import pytest
 
 from awaitpy import Event, ResumeState, Step
 from awaitpy.testing import FakeClock, RunnerOptions, WorkflowTester
+
+# An assert of the suite that fails shows the values, as one in the user's own tests does.
+_SUITE = tuple(f"awaitpy.testing._suite{part}" for part in ("", "_writes", "_leases", "_queries"))
+pytest.register_assert_rewrite(*(name for name in _SUITE if name not in sys.modules))
 
 P = ParamSpec("P")
 T = TypeVar("T")

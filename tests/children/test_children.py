@@ -14,6 +14,7 @@ from awaitpy import (
     Err,
     HookTimeout,
     JournalError,
+    MigrationGap,
     Ok,
     PayloadMisfit,
     PendingHook,
@@ -31,11 +32,14 @@ from awaitpy import (
     WorkflowDrift,
     WorkflowMismatch,
     append_entries,
+    check,
+    drop_step,
     get_pending_hooks,
     has_pending_hook,
     inject_hook,
     next_wakeup,
     pending_hook,
+    rename_step,
     resume,
     run,
     workflow,
@@ -635,6 +639,68 @@ async def test_a_child_of_a_newer_version_is_refused():
     assert outcome.result == Err(WorkflowMismatch("inner", "other"))
     done = await resume(outer(newer), inject_hook(outcome.state, "h", 3))
     assert done.result == Ok(3)
+
+
+async def test_a_child_of_an_older_version_is_migrated_and_a_crash_finds_it_so(calls):
+    @workflow(name="inner")
+    async def old(step):
+        await step("a", calls, "a")
+        return await step("w", pending_hook, "h")
+
+    @workflow(name="inner", version=2, migrations={1: lambda state: rename_step(state, "a", "b")})
+    async def new(step):
+        await step("b", calls, "b")
+        await step("c", calls, "c") if await step("w", pending_hook, "h") else None
+        return 5
+
+    @workflow(name="inner", version=3, migrations={2: lambda state: state})
+    async def gap(step):
+        return 5
+
+    inner = [old]
+
+    async def outer(step):
+        return await step.child("c", inner[0])
+
+    state = inject_hook((await run(outer)).state, "h", 1)
+    inner[0] = gap
+    assert isinstance((await resume(outer, state)).result.unwrap_err(), MigrationGap)
+    inner[0] = new
+    stored = []
+    whole = await Runner(checkpoint=stored.append).resume(outer, again(state))
+    assert whole.result == Ok(5)
+    for moment in range(len(stored) + 1):
+        recovered = append_entries(state, *stored[:moment])
+        assert recovered.children["c"].version == (2 if moment else 1)
+        recovered = append_entries(recovered, *stored[:moment])
+        assert (await resume(outer, again(recovered))).result == Ok(5)
+    assert "b" not in calls
+
+
+async def test_a_migration_may_rename_a_child_and_drop_one():
+    async def outer(step):
+        return await step.child("c", ship, "o")
+
+    state = (await run(outer)).state
+    renamed = rename_step(state, "c", "d")
+    assert renamed.pending[0].step_key == "d/carrier"
+    assert renamed.children["d"] is state.children["c"]
+    assert drop_step(renamed, "d").children == {}
+
+
+async def test_a_dry_run_starts_no_child(calls):
+    async def inner(step):
+        await step("a", calls, "a")
+
+    async def outer(step):
+        await step("w", pending_hook, "h")
+        await step.child("c", inner)
+
+    state = inject_hook((await run(outer)).state, "h", 1)
+    found = await check(outer, state)
+    assert found.ok
+    assert (found.next, found.waits) == (("c",), ())
+    assert calls == []
 
 
 async def test_arguments_that_fit_no_more_are_told():

@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = (
     "cattrs", "sqlite3", "difflib", "zoneinfo", "starlette", "fastapi", "flask", "django", "aiohttp",
-    "litestar", "pydantic", "httpx", "uvicorn",
+    "litestar", "pydantic", "httpx", "uvicorn", "opentelemetry",
 )  # fmt: skip
 
 RUN = """

@@ -17,6 +17,7 @@ import attrs
 
 from awaitpy import (
     Err,
+    Event,
     Ok,
     PendingHook,
     Result,
@@ -29,6 +30,7 @@ from awaitpy import (
     forget,
     inject_hook,
     pending_hook,
+    rename_step,
     workflow,
 )
 
@@ -248,9 +250,40 @@ async def cut() -> ResumeState:
     return (await runner().run(hurry)).state
 
 
+class Traced:
+    """An observer that says in which trace each leg is."""
+
+    def __call__(self, event: Event) -> None:
+        pass
+
+    def traceparent(self, _: int) -> str:
+        return "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def traced() -> ResumeState:
+    watched = Runner(clock=lambda: START, run_id="golden-run", on_event=Traced())
+    return (await watched.run(reminder)).state
+
+
+@workflow(
+    name="golden.reminder",
+    version=2,
+    migrations={1: lambda state: rename_step(state, "second-answer", "last-answer")},
+)
+async def renamed_reminder(step: Step[PendingHook]) -> str:
+    answer = await step.attempt("answer", pending_hook, "answer", str, timeout=timedelta(hours=1))
+    if isinstance(answer, Ok):
+        return answer.value
+    return await step("last-answer", pending_hook, "second", str)
+
+
+async def migrated() -> ResumeState:
+    return (await runner(1).resume(renamed_reminder, await timed_out())).state
+
+
 STATES: list[Callable[[], Coroutine[Any, Any, ResumeState]]] = [
     started, suspended, delivered, completed, failed, forgotten, many, race, race_won, timed_out, converted,
-    interrupted, cut,
+    interrupted, cut, traced, migrated,
 ]  # fmt: skip
 
 

@@ -208,6 +208,14 @@ async def test_a_step_that_was_cut_off_is_cut_off_again():
     assert outcome.result == Ok("yes")
 
 
+async def test_a_migrated_run_goes_on_under_the_version_that_it_came_to():
+    state = golden("migrated")
+    assert (state.version, state.begun, state.pending[0].step_key) == (2, 1, "last-answer")
+    assert state.pending[0].since == golden("timed-out").pending[0].since
+    outcome = await make.runner(2).resume(make.renamed_reminder, make.inject(state, "second", "yes"))
+    assert outcome.result == Ok("yes")
+
+
 def test_missing_golden_states_are_written_and_others_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "HERE", tmp_path)
     monkeypatch.setattr(make, "STATES", [make.started, make.suspended])
@@ -231,3 +239,11 @@ def test_a_newer_format_is_said_to_be_newer(files):
     ):
         with pytest.raises(StateError, match="format 2"):
             read(what)
+
+
+async def test_a_state_knows_the_trace_of_its_last_leg_and_keeps_it():
+    state = golden("traced")
+    assert state.trace == make.Traced().traceparent(0)
+    outcome = await make.runner(1).resume(make.reminder, state)
+    assert outcome.state.trace == state.trace
+    assert golden("suspended").trace == ""

@@ -17,6 +17,7 @@ from awaitpy import (
     ResumeState,
     Runner,
     append_entries,
+    check,
     get_pending_hooks,
     inject_hook,
     pending_hook,
@@ -137,6 +138,7 @@ async def _play(flow: Tree, tree: Any, chance: random.Random, crashes: list[int]
     for _ in range(60):
         store = Store(crashes.pop() if crashes else None)
         state = ResumeState.from_bytes(state.to_bytes())
+        await _would_resume(flow, state)
         outcome = await Runner(checkpoint=store.checkpoint).resume(flow.workflow, state)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         if outcome.state.status == "completed":
@@ -150,6 +152,15 @@ async def _play(flow: Tree, tree: Any, chance: random.Random, crashes: list[int]
     assert all(count <= 1 + crashed for count in flow.ran.values())
     if not crashed:
         assert set(flow.ran.values()) <= {1}
+
+
+async def _would_resume(flow: Tree, state: ResumeState) -> None:
+    """See that a dry run finds nothing against unchanged code, and runs nothing."""
+    before = Counter(flow.ran)
+    found = await check(flow.workflow, state)
+    assert found.ok, str(found)
+    assert found.unasked == ()
+    assert flow.ran == before
 
 
 def _deliver(state: ResumeState, chance: random.Random) -> ResumeState:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, TypeVar, asser
 
 import attrs
 
+import awaitpy
 from awaitpy import (
     Cancelled,
+    Check,
     Err,
     Hook,
     HookTimeout,
@@ -28,16 +30,25 @@ from awaitpy import (
     UndoFailed,
     Won,
     catching,
+    change_argument,
+    change_payload,
     create_hook,
+    drop_step,
     first_of,
     is_err,
     is_ok,
     is_pending_hook,
+    migrate,
     pending_hook,
+    rename_scope,
+    rename_step,
     resume,
     run,
     workflow,
 )
+from awaitpy.events import Event, EventName
+from awaitpy.instrumentation import fan_out, log_events
+from awaitpy.instrumentation.otel import Tracing
 from awaitpy.typing import Workflow
 
 
@@ -321,3 +332,49 @@ async def attempted_children(step: Step[PendingHook], never: Step[Never]) -> Non
     assert_type(await step.attempt_child("c", checkout, 3), Result[str, Declined | Own])
     assert_type(await step.attempt_child("d", named, 3), Result[str, Declined | Own])
     assert_type(await never.attempt_child("e", named, 3), Result[str, Declined | Own])
+
+
+# --- observers ------------------------------------------------------------------------------------
+
+
+def observers(seen: list[Event]) -> list[Runner]:
+    levels: dict[EventName, int] = {"step.started": 0}
+    assert_type(log_events(levels=levels), Callable[[Event], None])
+    assert_type(Tracing().traceparent(1), str | None)
+    return [
+        Runner(on_event=seen.append),
+        Runner(on_event=log_events()),
+        Runner(on_event=Tracing()),
+        Runner(on_event=fan_out(log_events(), Tracing(), seen.append)),
+    ]
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+def one_to_two(state: ResumeState) -> ResumeState:
+    state = rename_step(state, "fulfil", "fulfill", missing_ok=True)
+    state = rename_scope(state, "ship", "delivery", missing_ok=True)
+    state = change_payload(state, "order", lambda order: order["id"], returns=Order | None)
+    state = change_payload(state, "payment", payment_of, takes=Order, returns=Payment)
+    state = change_argument(state, 0, lambda total: total * 100)
+    return drop_step(state, "notify")
+
+
+def payment_of(order: Order) -> Payment:
+    return Payment(order.id)
+
+
+@workflow(name="versioned", version=3, migrations={1: one_to_two, 2: lambda state: state})
+async def versioned(step: Step[PendingHook], total: int) -> str:
+    return await step("wait", pending_hook, "h", str)
+
+
+async def versions(state: ResumeState) -> None:
+    assert_type(await run(versioned, 3), Outcome[str, PendingHook])
+    assert_type(migrate(versioned, state), ResumeState)
+    found = await awaitpy.check(versioned, state, runner=Runner(version=3))
+    assert_type(found, Check)
+    assert_type(found.ok, bool)
+    assert_type(found.problem, RunError | None)
+    assert_type(found.next, tuple[str, ...])

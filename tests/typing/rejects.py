@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from awaitpy import Err, Ok, Outcome, PendingHook, Result, Step, create_hook, pending_hook, run
+from awaitpy import (
+    Err,
+    Ok,
+    Outcome,
+    PendingHook,
+    Result,
+    ResumeState,
+    Step,
+    check,
+    create_hook,
+    pending_hook,
+    rename_step,
+    run,
+    workflow,
+)
 
 
 @attrs.frozen
@@ -118,3 +132,14 @@ async def children(step: Step[Declined], waits: Step[PendingHook]) -> None:
     await step.attempt_child("e", needs_hook, 3)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
     await step.attempt_child("f", needs_declined, "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await step.options(timeout=3).child("g", needs_declined, 3)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def forgets_to_return(state: ResumeState) -> None:
+    rename_step(state, "a", "b")
+
+
+async def versions(state: ResumeState) -> None:
+    workflow(version=2, migrations={1: forgets_to_return})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    workflow(version=2, migrations={"1": rename_step})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await check(no_workflow, state)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rename_step(state, "a", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

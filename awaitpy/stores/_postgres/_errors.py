@@ -1,0 +1,45 @@
+"""From an error of the driver to one of the protocol."""
+
+from __future__ import annotations
+
+from psycopg import Error, InterfaceError, OperationalError, errors
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from awaitpy.durable._store import StoreError
+
+# What may pass: a lost connection, a server that starts or stops, a deadlock, a race for a key.
+PASSING = (
+    OperationalError,
+    InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,
+    errors.UniqueViolation,
+)
+LASTING = (errors.DiskFull, PoolClosed)
+
+
+class Overtaken(OperationalError):
+    """Somebody else wrote the same key a moment ago: read again."""
+
+
+def is_passing(error: Error) -> bool:
+    """Whether the same may work a moment later."""
+    return isinstance(error, PASSING) and not isinstance(error, LASTING)
+
+
+def is_worth_another_try(error: Error) -> bool:
+    """Whether the same may work now. Who has waited for a connection, or a lock, has waited enough."""
+    return is_passing(error) and not isinstance(error, PoolTimeout | errors.LockNotAvailable)
+
+
+def store_error(error: Error) -> StoreError:
+    """The error of the protocol that stands for one of the driver."""
+    said = str(error).strip().partition("\n")[0]
+    mend = (
+        " Await `store.open()` first: it makes the tables."
+        if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName)
+        else ""
+    )
+    return StoreError(
+        f"PostgreSQL could not do it: {type(error).__name__}: {said}.{mend}", transient=is_passing(error)
+    )

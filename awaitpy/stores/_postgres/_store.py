@@ -1,0 +1,295 @@
+"""`PostgresStore`: the verbs of a store, on a pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from awaitpy.durable._store import Head, Lease, Line, Query, StoredRun, StoreError
+from awaitpy.stores import _metadata
+from awaitpy.stores._bell import Bell
+from awaitpy.stores._group import GroupWriter
+from awaitpy.stores._jobs import Answer, Create, Doubts, Hold, Job, Rewrite, Save
+from awaitpy.stores._missing import missing
+
+try:
+    from psycopg import AsyncConnection
+    from psycopg.errors import LockNotAvailable
+    from psycopg.rows import TupleRow
+    from psycopg_pool import AsyncConnectionPool
+except ImportError as error:
+    raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
+
+from awaitpy.stores._postgres._link import Link, Pool
+from awaitpy.stores._postgres._listener import Listener
+from awaitpy.stores._postgres._rows import conditions, stored_run
+from awaitpy.stores._postgres._statements import Statements
+from awaitpy.stores._postgres._tables import migrate
+from awaitpy.stores._postgres._within import Within
+from awaitpy.stores._postgres._write import plain_append, write, write_plain
+from awaitpy.stores._texts import check_texts, is_text
+
+PURGED_AT_ONCE = 1_000
+
+
+class PostgresStore:
+    """A store in PostgreSQL 13 or newer, for any number of processes.
+
+    `conninfo` is what psycopg connects with: a URL, or `"host=db dbname=shop"`; without it libpq's
+    environment variables say where. `pool` is an open `psycopg_pool.AsyncConnectionPool` of the
+    application instead, which stays open; the store takes one of its connections for good as soon as
+    somebody waits in `changed`. The tables are made in a `schema` of their own. `connections` is how
+    many the store's own pool has at most, and `patience` for how many seconds it waits for one, or for a
+    lock that somebody else holds.
+
+    What is written is as durable as the server's `synchronous_commit` says; at its default, `on`, it is on
+    disk when the verb returns. What several tasks write at the same moment shares a commit.
+    """
+
+    def __init__(
+        self,
+        conninfo: str = "",
+        *,
+        pool: AsyncConnectionPool[Any] | None = None,
+        schema: str = "awaitpy",
+        connections: int = 5,
+        patience: float = 10.0,
+    ) -> None:
+        self._schema: Final = schema
+        self._statements: Final = Statements(schema)
+        self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
+        self._bell: Final = Bell()
+        self._listener: Final = Listener(self._link, self._statements.channel, self._bell)
+        self._writer: Final = GroupWriter(self._write)
+        self._doubts: Final = Doubts()
+
+    async def open(self) -> None:
+        """Connect, and bring the tables to this version; see `Store.open`."""
+        await self._link.open()
+
+        async def prepare(_again: bool) -> None:
+            async with self._link.cursor() as cursor:
+                await migrate(cursor.connection, self._schema)
+
+        await self._link.tried(prepare)
+
+    async def close(self) -> None:
+        """Write what was asked for, and let go of the connections; see `Store.close`."""
+        await self._writer.finish()
+        await self._listener.stop()
+        await self._link.close()
+
+    def within(self, connection: AsyncConnection[Any]) -> Within:
+        """`create`, `append` and `save` in the open transaction of this connection, without a commit.
+
+        So the rows of the application and the run count together or not at all. The tables have to be
+        in the database of that connection.
+        """
+        return Within(connection, self._statements)
+
+    async def create(
+        self,
+        run_id: str,
+        head: Head,
+        *,
+        metadata: Mapping[str, Any],
+        now: float,
+        lease: tuple[str, float] | None = None,
+    ) -> Lease | bool:
+        """Add a run; see `Store.create`."""
+        kept = _metadata.encode(metadata)
+        check_texts(head.workflow, head.status, None if lease is None else lease[0])
+        answer = await self._do(Create(run_id=run_id, head=head, metadata=kept, now=now, lease=lease))
+        return answer if isinstance(answer, Lease) else answer is True
+
+    async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
+        """Give a run with its lines; see `Store.load`."""
+        if not is_text(run_id):
+            return None
+        values = {"run_id": run_id, "tail": tail}
+        rows = await self._link.rows(self._statements["load"], values)
+        return stored_run(rows[0]) if rows else None
+
+    async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
+        """Add lines to a journal; see `Store.append`.
+
+        After a StoreError the lines may be written all the same, if the connection was lost during the
+        commit. Append them again: they are not written twice.
+        """
+        job = self._doubts.append(lease, tuple(lines))
+        try:
+            await self._do(job)
+        except StoreError:
+            self._doubts.keep(job)
+            raise
+
+    async def save(
+        self,
+        run_id: str,
+        head: Head,
+        *,
+        revision: int,
+        now: float,
+        lease: Lease | None = None,
+        release: bool = False,
+    ) -> bool:
+        """Replace the head of a run; see `Store.save`."""
+        check_texts(head.workflow, head.status)
+        job = Save(run_id=run_id, head=head, revision=revision, now=now, lease=lease, release=release)
+        return await self._do(job) is True
+
+    async def rewrite(
+        self, run_id: str, head: Head, lines: Sequence[Line], *, revision: int, now: float
+    ) -> bool:
+        """Replace the head and the journal of a run; see `Store.rewrite`."""
+        check_texts(head.workflow, head.status)
+        job = Rewrite(run_id=run_id, head=head, lines=tuple(lines), revision=revision, now=now)
+        return await self._do(job) is True
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        now: float,
+        until: float,
+        limit: int = 1,
+        run_id: str | None = None,
+        workflows: Sequence[str] | None = None,
+    ) -> list[Lease]:
+        """Lease runs; see `Store.claim`."""
+        if run_id is not None and not is_text(run_id):
+            return []
+        check_texts(owner)
+        statement = self._statements["claim_due" if run_id is None else "claim_one"]
+        values: dict[str, Any] = {
+            "owner": owner,
+            "now": now,
+            "until": until,
+            "limit": limit,
+            "run_id": run_id,
+        }
+        values |= {"workflows": _texts(workflows), "mark": secrets.randbits(63)}
+
+        rows = await self._link.tried(lambda again: self._claimed(statement, values, again))
+        return [Lease(found, owner, token, until) for found, token, _ in sorted(rows, key=_due)]
+
+    async def renew(self, leases: Sequence[Lease], *, until: float) -> list[str]:
+        """Make leases last longer; see `Store.renew`."""
+        jobs = [Hold(lease=lease, until=until) for lease in leases]
+        held = await asyncio.gather(*map(self._do, jobs))
+        return [lease.run_id for lease, is_held in zip(leases, held, strict=True) if not is_held]
+
+    async def release(self, lease: Lease) -> None:
+        """End a lease; see `Store.release`."""
+        await self._do(Hold(lease=lease, until=None))
+
+    async def find(self, hook_id: str) -> str | None:
+        """Give the run of a hook; see `Store.find`."""
+        if not is_text(hook_id):
+            return None
+        rows = await self._link.rows(self._statements["find"], [hook_id])
+        return rows[0][0] if rows else None
+
+    async def next_due(self, *, now: float, workflows: Sequence[str] | None = None) -> float | None:  # noqa: ARG002  the index has both times
+        """Give the time of the next run to claim; see `Store.next_due`."""
+        rows = await self._link.rows(self._statements["next_due"], {"workflows": _texts(workflows)})
+        soonest: float | None = rows[0][0]
+        return soonest
+
+    async def page(self, query: Query) -> list[StoredRun]:
+        """Give a page of runs; see `Store.page`."""
+        parts, values = conditions(query)
+        rows = await self._link.rows(self._statements.page(parts), values)
+        return [stored_run(row) for row in rows]
+
+    async def delete(self, run_id: str) -> bool:
+        """Remove a run; see `Store.delete`."""
+        return is_text(run_id) and await self._delete("delete", [[run_id]]) > 0
+
+    async def purge(self, *, before: float, statuses: Sequence[str]) -> int:
+        """Remove old runs, a thousand in a transaction; see `Store.purge`."""
+        values = [_texts(statuses), before, PURGED_AT_ONCE]
+        count = purged = await self._delete("purge", values)
+        while purged == PURGED_AT_ONCE:
+            purged = await self._delete("purge", values)
+            count += purged
+        return count
+
+    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+        """Return when a run may have become due, or in time; see `Store.changed`.
+
+        It hears it by `LISTEN`. Through a pooler that shares sessions, such as PgBouncer in transaction
+        mode, nothing is heard, and it always takes the whole time.
+        """
+        self._listener.start()
+        await self._bell.wait(timeout)
+
+    async def _do(self, job: Job) -> Answer:
+        check_texts(job.run_id, *job.hooks)
+        return await self._writer.do(job)
+
+    async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
+        async def work(again: bool) -> list[Answer | None]:
+            for job in jobs:
+                job.again = job.again or again
+            return await self._write_once(jobs, alone=alone)
+
+        try:
+            return await self._link.tried(work)
+        except StoreError as error:
+            # One of them may be to blame, or wait for somebody: it should not hold up the others.
+            if not alone and (not error.transient or isinstance(error.__cause__, LockNotAvailable)):
+                return [None for _ in jobs]
+            return [StoreError(str(error), transient=error.transient) for _ in jobs]
+
+    async def _write_once(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
+        if (plain := plain_append(jobs)) is not None:
+            async with self._link.cursor() as cursor:
+                if await write_plain(cursor, self._statements, plain):
+                    return [True]
+        async with self._link.writing() as cursor:
+            return await write(cursor, self._statements, jobs, waits=alone)
+
+    async def _claimed(self, statement: bytes, values: dict[str, Any], again: bool) -> list[TupleRow]:
+        async with self._link.writing() as cursor:
+            if again:  # the try before may have got through
+                await cursor.execute(self._statements["claimed"], values)
+                if rows := await cursor.fetchall():
+                    return rows
+            await cursor.execute(statement, values)
+            return await cursor.fetchall()
+
+    async def _delete(self, statement: str, values: Sequence[object]) -> int:
+        """Delete what the statement deletes, with all that belongs to it; give how many runs."""
+
+        async def work(_again: bool) -> int:
+            async with self._link.writing() as cursor:
+                await cursor.execute(self._statements[statement], values)
+                ids = [run_id for (run_id,) in await cursor.fetchall()]
+                await cursor.execute(self._statements["erase"], [ids])
+                await cursor.execute(self._statements["forget"], [ids])
+            return len(ids)
+
+        return await self._link.tried(work)
+
+
+def _own_pool(conninfo: str, connections: int) -> Pool:
+    return AsyncConnectionPool(
+        conninfo,
+        open=False,
+        min_size=1,
+        max_size=connections,
+        kwargs={"autocommit": True},
+        name="awaitpy",
+    )
+
+
+def _due(row: TupleRow) -> float:
+    return 0.0 if row[2] is None else float(row[2])
+
+
+def _texts(texts: Sequence[str] | None) -> list[str] | None:
+    """Those of them that may be in a table."""
+    return None if texts is None else list(filter(is_text, texts))
