@@ -80,7 +80,7 @@ class Children:
             if call.key in session.state.undoing:
                 await _wait_for_undoing(session, call.key)
             state = session.journal.children.get(call.key) or await _begun(session, call)
-            why = await _ended(session, call.key, await _led(session, call, state))
+            why = await _ended(session, call.key, await _watched(session, call, state))
         except asyncio.CancelledError:
             session.cut(call.key)
             raise
@@ -116,7 +116,6 @@ async def _begun(session: Session, call: Call) -> ResumeState:
         state = _start(session, call)
     except (TypeError, JournalError, StepMisuse) as cause:
         await session.stop(UnexpectedError(call.key, cause))
-    session.journal.tell("step.started", call.key)
     await _keep_state(session, call.key, state)
     return state
 
@@ -161,6 +160,24 @@ def _start(session: Session, call: Call) -> ResumeState:
         args=args,
         kwargs=kwargs,
     )
+
+
+async def _watched(session: Session, call: Call, state: ResumeState) -> Exit:
+    """Lead a child, and tell of it as of a step: a start, and one end, in each leg."""
+    tell = session.journal.tell
+    tell("step.started", call.key)
+    try:
+        why = await _led(session, call, state)
+    except BaseException:
+        tell("step.cut", call.key)
+        raise
+    if session.exit is not None:
+        tell("step.cut", call.key)
+    elif why.status == "suspended":
+        tell("step.waiting", call.key)
+    elif why.status == "interrupted":
+        tell("step.raised", call.key, getattr(why.error, "cause", why.error))
+    return why
 
 
 async def _led(session: Session, call: Call, state: ResumeState) -> Exit:

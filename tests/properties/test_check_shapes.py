@@ -64,6 +64,12 @@ def steps_of(state: ResumeState, prefix: str = "") -> set[str]:
     return {f"{prefix}{key}" for key in state.steps}.union(*below)
 
 
+def under_way(state: ResumeState, prefix: str = "") -> set[str]:
+    """Give the keys of the children that have begun: their own steps are what runs next."""
+    below = [under_way(child, f"{prefix}{key}/") for key, child in state.children.items()]
+    return {f"{prefix}{key}" for key in state.children}.union(*below)
+
+
 async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran):
     states = await states_of(shape)
     ran.clear()
@@ -87,7 +93,7 @@ async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran
 
         outcome = await Runner(on_event=note).resume(shape, state)
         assert set(found.next) <= set(asked), state.steps
-        asked = [key for key in asked if key not in found.answered]
+        asked = [key for key in asked if key not in found.answered and key not in under_way(state)]
         assert set(asked[:1]) <= set(found.next)
         assert bool(found.next) == bool(asked)
         if not found.next:
@@ -265,8 +271,7 @@ async def test_a_run_whose_keys_are_all_renamed_ends_as_it_would_have_from_any_s
         before = state.to_bytes()
         outcome = await finish(renamed, state)
         assert (outcome.result, sorted(ran)) == (wanted.result, effects)
-        assert set(outcome.state.steps) == {
-            key if key == "undo:" else f"{key}~" for key in wanted.state.steps
-        }
+        keys = {key if key == "undo:" else f"{key}~" for key in wanted.state.steps}
+        assert set(outcome.state.steps) == keys
         assert len(outcome.state.closed) == len(wanted.state.closed)
         assert state.to_bytes() == before
