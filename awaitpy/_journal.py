@@ -6,10 +6,11 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitpy import _tasks
+from awaitpy._leg import wake
 from awaitpy._observing import Watch
 from awaitpy._replay import Replay
 from awaitpy._tables import Tables
+from awaitpy._tasks import finish, place
 from awaitpy._wire import (
     CUT,
     CUT_OFF,
@@ -24,7 +25,7 @@ from awaitpy._wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from awaitpy._leg import Settings
     from awaitpy._state import ResumeState
@@ -41,7 +42,7 @@ _ENDS: Final[dict[Status, EventName]] = {
 class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_lock", "_settings", "cuts", "observed", "replay", "watch")
+    __slots__ = ("_line", "_settings", "cuts", "given", "observed", "replay", "watch")
 
     def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
         super().__init__(state)
@@ -50,16 +51,19 @@ class Journal(Tables):
         self.watch = None if settings.on_event is None else Watch(settings.on_event, state)
         self.observed = self.watch is not None
         self.cuts: list[Entry] = []
-        self._lock: asyncio.Lock | None = None
+        self._line: Journal | None = None  # that of the parent, with whose entries ours stand in line
+        self.given: asyncio.Task[None] | None = None
 
     def join(self, parent: Journal) -> None:
         """Give entries away in one order with the journal of the run in which this one runs."""
-        self._lock = parent._lock = parent._lock or asyncio.Lock()
+        self._line = parent._line or parent
 
     async def pass_on(self, entry: Entry) -> None:
         """Give an entry to `checkpoint` that is none of this journal, but of a child."""
         if self._settings.checkpoint is not None:
-            await self._checkpoint(entry, self._settings.checkpoint)
+            given_away = self._give(entry, self._settings.checkpoint)
+            if given_away is not None:
+                await _finished(given_away)
 
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
@@ -74,23 +78,35 @@ class Journal(Tables):
         elif entry.kind == ELAPSED:
             self.tell("timer.elapsed", entry.key)
         if self._settings.checkpoint is not None:
-            await self._checkpoint(entry, self._settings.checkpoint)
+            given_away = self._give(entry, self._settings.checkpoint)
+            if given_away is not None:
+                await _finished(given_away)
 
-    async def _checkpoint(
+    def _give(
         self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
-    ) -> None:
-        """Give the entry away, in the order of the journal and whole, even when the run is cancelled."""
-        self._lock = self._lock or asyncio.Lock()
+    ) -> asyncio.Task[None] | None:
+        """Give the entry away, in the order of the journal and whole, even when the run is cancelled.
+
+        A plain function has done so when this returns; for one that is awaited a task is given, which
+        a cancellation of the run does not reach.
+        """
+        line = self._line or self
+        before = line.given
+        if before is not None and not before.done():
+            giving: Coroutine[Any, Any, None] = _given_after(before, checkpoint, entry)
+        else:
+            token = place.set(None)  # what a store starts, such as a pool, is not of this run
+            try:
+                waited = checkpoint(entry)
+            finally:
+                place.reset(token)
+            if waited is None:
+                return None
+            giving = _awaited(waited)
         context = copy_context()
-        context.run(_tasks.place.set, None)  # what a store starts, such as a pool, is not of this run
-        task = asyncio.create_task(_given(self._lock, checkpoint, entry), context=context)
-        try:
-            await _tasks.finish([task])
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                task.exception()  # nobody else asks how the store fared
-            raise
-        task.result()
+        context.run(place.set, None)
+        given = line.given = asyncio.create_task(giving, context=context)
+        return given
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
@@ -115,10 +131,28 @@ class Journal(Tables):
         return "" if self.watch is None else self.watch.trace()
 
 
-async def _given(
-    lock: asyncio.Lock, checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
+async def _finished(task: asyncio.Task[None]) -> None:
+    """Wait for a task as `finish` does, cheaper: this is paid per entry."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task.add_done_callback(lambda _: wake([waiter]))
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        await finish([task])
+        if not task.cancelled():
+            task.exception()  # who cancels is not told of it; asking keeps asyncio from reporting it
+        raise
+    task.result()
+
+
+async def _awaited(waited: Awaitable[None]) -> None:
+    await waited
+
+
+async def _given_after(
+    before: asyncio.Task[None], checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
 ) -> None:
-    async with lock:
-        waited = checkpoint(entry)
-        if waited is not None:
-            await waited
+    await asyncio.wait([before])
+    waited = checkpoint(entry)
+    if waited is not None:
+        await waited

@@ -113,13 +113,9 @@ class Session:
         if root is None:
             raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
         self.root = root
-        # Whether an entry need only be added: nobody is told, nothing is to be journaled before it.
+        # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
         self._unwatched = not (
-            self.journal.observed
-            or settings.checkpoint
-            or state.forgotten
-            or state.end
-            or self.cancelled is not None
+            self.journal.observed or state.forgotten or state.end or self.cancelled is not None
         )
         self.quick = self._unwatched
         self._cancels = root.cancelling()

@@ -94,7 +94,8 @@ class BoundStep:
             if session.awaited:
                 session.wake_idle()
         try:
-            if failure is None and self._session.quick and returns.check(given):
+            unkept = self._session.quick and session.settings.checkpoint is None
+            if failure is None and unkept and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
                     self._undoable(full, returns, given)

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from awaitpy.durable._durable import DeliveryTerms, Durable
+from awaitpy.durable._errors import (
+    DurableClosed,
+    RunExists,
+    RunInterrupted,
+    UnknownRun,
+    UnknownStoredHook,
+    UnknownWorkflow,
+)
+from awaitpy.durable._policy import Tries
+from awaitpy.durable._records import RunHook, RunRecord
+from awaitpy.durable._starting import Starter
 from awaitpy.durable._store import (
     Head,
     HookTaken,
@@ -15,13 +27,25 @@ from awaitpy.durable._store import (
 )
 
 __all__ = [
+    "DeliveryTerms",
+    "Durable",
+    "DurableClosed",
     "Head",
     "HookTaken",
     "Lease",
     "LeaseLost",
     "Line",
     "Query",
+    "RunExists",
+    "RunHook",
+    "RunInterrupted",
+    "RunRecord",
+    "Starter",
     "Store",
     "StoreError",
     "StoredRun",
+    "Tries",
+    "UnknownRun",
+    "UnknownStoredHook",
+    "UnknownWorkflow",
 ]

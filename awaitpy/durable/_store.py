@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from awaitpy.errors import AwaitpyError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -79,7 +81,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class LeaseLost(Exception):
+class LeaseLost(AwaitpyError):
     """Somebody else has claimed the run since, or it is gone: nothing was written."""
 
     def __init__(self, run_id: str) -> None:
@@ -90,7 +92,7 @@ class LeaseLost(Exception):
         )
 
 
-class HookTaken(Exception):
+class HookTaken(AwaitpyError):
     """A hook id belongs to another run of this store: nothing was written."""
 
     def __init__(self, hook_id: str, run_id: str) -> None:
@@ -101,7 +103,7 @@ class HookTaken(Exception):
         )
 
 
-class StoreError(Exception):
+class StoreError(AwaitpyError):
     """The store could not do what was asked: a full disk, a lost connection, a locked file.
 
     Nothing is half-written. `transient` says whether the same call may work a moment later.

@@ -18,6 +18,8 @@ from awaitpy.stores._sqlite_errors import told
 T = TypeVar("T")
 
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+_PER_TURN: Final = 16
+"""How many tasks are woken in one turn of the event loop, so that others get in between."""
 _REFUSALS: Final = (LeaseLost, HookTaken)
 """Raised before anything was written: the transaction can go on."""
 
@@ -88,7 +90,8 @@ class Thread:
         """Do what was asked meanwhile; False if nothing more will be."""
         jobs, going = self._asked()
         transact(db, jobs)
-        return self._call(_tell, jobs) and going
+        size = _PER_TURN if going else len(jobs)  # at the end all are told before `stop` returns
+        return self._call(_tell, self._loop, jobs, size) and going
 
     def _asked(self) -> tuple[list[_Job], bool]:
         """Wait for work; give all that is there by then, and whether more may come."""
@@ -151,9 +154,12 @@ def _roll_back(db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")
 
 
-def _tell(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
+def _tell(loop: asyncio.AbstractEventLoop, jobs: Sequence[_Job], size: int) -> None:
+    """Give the answers, so many in one turn of the loop: what they wake all runs in its next turn."""
+    for job in jobs[:size]:
         job.tell()
+    if len(jobs) > size:
+        loop.call_soon(_tell, loop, jobs[size:], size)
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:

@@ -278,7 +278,7 @@ async def test_cancelling_the_caller_ends_all_tasks_of_a_child_and_journals_none
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == before
-    assert calls == ["z begins", "first", "x begins", "y begins"]
+    assert sorted(calls) == ["first", "x begins", "y begins", "z begins"]
     assert [e.kind_name for e in stored] == ["child", "child"]
 
 

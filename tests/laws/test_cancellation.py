@@ -297,3 +297,45 @@ async def test_a_run_outside_of_any_task_is_refused():
 
     asyncio.get_running_loop().call_soon(callback)
     assert "asyncio task" in await refused
+
+
+async def test_entries_keep_their_order_when_only_some_checkpoints_are_awaited():
+    """A store may write some entries behind the back of the run, and let the run wait for others."""
+    given, release = [], asyncio.Event()
+
+    async def slowly(entry):
+        await release.wait()
+        given.append(entry.key)
+
+    def checkpoint(entry):
+        return slowly(entry) if entry.key == "b" else given.append(entry.key)
+
+    async def flow(step):
+        await asyncio.gather(*(step(key, lambda: None) for key in "abcd"))
+
+    task = asyncio.ensure_future(Runner(checkpoint=checkpoint).run(flow))
+    await turns()
+    assert given == ["a"]
+    release.set()
+    await task
+    assert given == ["a", "b", "c", "d"]
+
+
+async def test_a_checkpoint_that_fails_after_the_caller_has_cancelled_is_no_ones_error():
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def checkpoint(entry):
+        begun.set()
+        await release.wait()
+        raise OSError("the disk is full")
+
+    async def flow(step):
+        await step("a", lambda: None)
+
+    task = asyncio.ensure_future(Runner(checkpoint=checkpoint).run(flow))
+    await begun.wait()
+    task.cancel()
+    await turns()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

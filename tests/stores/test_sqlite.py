@@ -118,6 +118,24 @@ async def test_what_is_asked_at_the_same_time_is_one_transaction(store):
     assert len(await store.page(Query())) == 50
 
 
+async def test_a_large_batch_does_not_keep_the_loop_to_itself(store):
+    seen = []
+
+    async def work(run_id):
+        seen.append(await new(store, run_id))
+
+    async def tick():
+        while seen.count(True) < 50:
+            seen.append("tick")
+            await asyncio.sleep(0)
+
+    async with held_back(store):
+        tasks = [asyncio.ensure_future(work(f"run-{n}")) for n in range(50)]
+        await asyncio.sleep(0)
+    await asyncio.gather(tick(), *tasks)
+    assert "tick" in seen[seen.index(True) :], "between the first and the last that is told"
+
+
 async def test_a_read_does_not_wait_for_a_write(store):
     await new(store, "run")
     async with held_back(store):

@@ -16,6 +16,7 @@ from awaitpy import (
     Check,
     Err,
     Hook,
+    HookError,
     HookTimeout,
     Ok,
     Outcome,
@@ -46,6 +47,7 @@ from awaitpy import (
     run,
     workflow,
 )
+from awaitpy.durable import Durable
 from awaitpy.events import Event, EventName
 from awaitpy.instrumentation import fan_out, log_events
 from awaitpy.instrumentation.otel import Tracing
@@ -378,3 +380,26 @@ async def versions(state: ResumeState) -> None:
     assert_type(found.ok, bool)
     assert_type(found.problem, RunError | None)
     assert_type(found.next, tuple[str, ...])
+
+
+# --- durable runs ---------------------------------------------------------------------------------
+
+Sold = Outcome[str, Declined | PendingHook]
+
+
+async def durable_runs(durable: Durable) -> None:
+    assert_type(await durable.start(sells, 4200), Sold)
+    assert_type(await durable.start(sells, 4200, run_id="order-42"), Sold)
+    assert_type(await durable.start(sells, 4200, "a note", run_id="order-42", metadata={"a": 1}), Sold)
+    assert_type(await durable.start(sells, total=4200, note="a note"), Sold)
+    assert_type(await durable.options(run_id="order-42").start(sells, 4200, note="a note"), Sold)
+    assert_type(await durable.enqueue(sells, 4200, within=object()), str)
+    assert_type(await durable.options(metadata={}).enqueue(sells, total=4200), str)
+    result = await durable.inject("hook", 1, payload=int, delivery_id="d", method="POST")
+    assert_type(result, Result[Outcome[Any, Any], HookError])
+    assert_type(await durable.deliver("hook", 1), Result[str, HookError])
+
+
+if TYPE_CHECKING:
+
+    async def sells(step: Step[Declined | PendingHook], total: int, note: str = "") -> str: ...

@@ -26,6 +26,7 @@ from awaitpy import (
     run,
     workflow,
 )
+from awaitpy.durable import Durable
 
 
 @attrs.frozen
@@ -143,3 +144,15 @@ async def versions(state: ResumeState) -> None:
     workflow(version=2, migrations={"1": rename_step})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     await check(no_workflow, state)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rename_step(state, "a", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def durable_runs(durable: Durable) -> None:
+    await durable.start(needs_declined, "4200")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await durable.start(needs_declined, "4200", run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(needs_declined, run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(needs_declined, 4200, order_id="order-42")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.start(no_workflow, 4200, run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await durable.enqueue(needs_declined, "4200", run_id="order-42")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.enqueue(needs_declined, 4200, run_id=42)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await durable.options(run_id="order-42").start(needs_declined, "4200")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await durable.inject("hook", 1, delivered="d")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,408 @@
+"""`Durable`: workflows over a store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    overload,
+)
+
+import msgspec
+
+from awaitpy._hooks import moment, system_time
+from awaitpy._runner import Outcome, Runner
+from awaitpy._state import ResumeState, cancel
+from awaitpy._wire import Status
+from awaitpy.durable import _edits as edits
+from awaitpy.durable import _parts as parts
+from awaitpy.durable._flows import Flows
+from awaitpy.durable._patient import patient
+from awaitpy.durable._policy import Tries
+from awaitpy.durable._records import RunHook, RunRecord, hooks, record
+from awaitpy.durable._resting import rest_of
+from awaitpy.durable._serving import Server
+from awaitpy.durable._settings import Settings
+from awaitpy.durable._starting import Starter, Terms, taken_apart
+from awaitpy.durable._store import Query, Store, StoredRun, StoreError
+from awaitpy.durable._work import Works
+from awaitpy.errors import HookError
+from awaitpy.events import Event
+from awaitpy.result import Err, Ok, Result
+from awaitpy.typing import Step
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from cattrs import Converter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+Ts = TypeVarTuple("Ts")
+
+log: Final = logging.getLogger("awaitpy.durable")
+_PAGE: Final = 100
+_PAUSE: Final = 0.05
+
+
+class DeliveryTerms(TypedDict, total=False):
+    """What may come with a value for a hook: see `Durable.inject`."""
+
+    payload: Any
+    delivery_id: str | None
+    method: str | None
+    run_id: str | None
+
+
+class Durable:
+    """Runs workflows over a store, from which any process goes on with them.
+
+    Use it as `async with Durable(store, workflows=[...]) as durable`; that opens the store, and closes
+    it. One object is used by one event loop and any number of tasks.
+
+    - `store`: keeps the runs, see `awaitpy.stores`.
+    - `workflows`: what may be run here. A stored run is found by the name of its workflow.
+    - `lease`: seconds or a timedelta after which another process takes over the runs of one that has
+      died. It is renewed every third of that; longer than a process may be paused.
+    - `checkpoint`: with `"each"` every entry is on disk before the run goes on. With `"relaxed"` entries
+      are written behind its back, and a crash repeats the steps of the last moments.
+    - `tries`: how often a run is tried again that ended in an unexpected error.
+    - `concurrency`: how many runs `serve` works on at once.
+    - `owner`: names this process in the leases, for people; made unique by random digits.
+    - `clock`, `on_event`, `retired`, `converter`: as for `Runner`.
+    - `sleep`: waits so many seconds, for tests.
+
+    Raises ValueError for two workflows of one name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        workflows: Iterable[Callable[..., Coroutine[Any, Any, Any]]],
+        lease: timedelta | float = 60.0,
+        checkpoint: Literal["each", "relaxed"] = "each",
+        tries: Tries | None = None,
+        concurrency: int = 100,
+        owner: str = "awaitpy",
+        clock: Callable[[], datetime | float] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        retired: Collection[str] = (),
+        converter: Converter | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        time = system_time if clock is None else clock
+        self._settings = Settings(
+            store=store,
+            flows=Flows(workflows),
+            runner=Runner(clock=time, on_event=on_event, retired=retired, converter=converter),
+            owner=f"{owner}-{os.urandom(8).hex()}",
+            lease=_in_seconds(lease),
+            tries=Tries() if tries is None else tries,
+            relaxed=checkpoint == "relaxed",
+            now=lambda: moment(time()).timestamp(),
+            sleep=sleep,
+        )
+        self._concurrency = concurrency
+        self._works = Works()
+        self._servers: set[Server] = set()
+        self._heart: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        await patient(self._settings.store.open, self._settings.sleep)
+        self._works.closed = False
+        self._heart = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        await self._works.close()
+        self._heart.cancel()
+        await asyncio.wait([self._heart])
+        await self._settings.store.close()
+
+    async def _beat(self) -> None:
+        """Keep the leases of this process alive, and end the work on runs that are lost."""
+        while True:
+            await self._settings.sleep(self._settings.lease / 3)
+            leases = self._works.leases()
+            if not leases:
+                continue
+            until = self._settings.now() + self._settings.lease
+            try:
+                lost = await self._settings.store.renew(leases, until=until)
+            except StoreError as error:
+                log.warning("The leases could not be renewed, and will be tried again: %s", error)
+                continue
+            for run_id in lost:
+                self._works.lose(run_id)
+
+    # --- begin ------------------------------------------------------------------------------
+
+    def options(
+        self, *, run_id: str | None = None, metadata: Mapping[str, Any] | None = None, within: Any = None
+    ) -> Starter:
+        """Give what starts and enqueues under these terms: for workflows with parameters of such names.
+
+        `await durable.options(run_id="order-42").start(checkout, 4200)`.
+        """
+        return Starter(self._settings, self._works, Terms(run_id=run_id, metadata=metadata, within=within))
+
+    @overload
+    async def start(
+        self,
+        workflow: Callable[Concatenate[Step[E], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Outcome[T, E]: ...
+    @overload
+    async def start(
+        self,
+        workflow: Callable[[Step[E], *Ts], Coroutine[Any, Any, T]],
+        /,
+        *args: *Ts,
+        run_id: str | None = ...,
+        metadata: Mapping[str, Any] | None = ...,
+    ) -> Outcome[T, E]: ...
+    async def start(  # type: ignore[misc]  # mypy takes *Ts for more than *args: Any
+        self, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Start a run, and give how it comes to rest: its end, a wait, or an interruption.
+
+        The same `run_id` again is the same run: nothing runs twice, and its outcome is given. Without
+        one it is random. `metadata` are plain values for `list`. If another process is at work on the
+        run, this waits until it rests. If the caller is cancelled, so is the leg, unless others wait
+        for it too; what it has journaled is kept and whoever serves goes on.
+
+        Raises `UnknownWorkflow`, `JournalError` and TypeError for what can't be started; `StoreError`
+        if the store fails, and `StateError` if it gives damaged bytes.
+        """
+        terms, own = taken_apart(workflow, kwargs, ("run_id", "metadata"))
+        starter = Starter(self._settings, self._works, terms)
+        return await starter.start(workflow, *args, **own)
+
+    @overload
+    async def enqueue(
+        self,
+        workflow: Callable[Concatenate[Step[E], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> str: ...
+    @overload
+    async def enqueue(
+        self,
+        workflow: Callable[[Step[E], *Ts], Coroutine[Any, Any, T]],
+        /,
+        *args: *Ts,
+        run_id: str | None = ...,
+        metadata: Mapping[str, Any] | None = ...,
+        within: Any = ...,
+    ) -> str: ...
+    async def enqueue(  # type: ignore[misc]  # as above
+        self, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Add a run that whoever serves starts, and give its id.
+
+        `within` is a connection of yours with an open transaction, of the kind that the store takes:
+        the run is there if and when you commit. For the rest see `start`.
+        """
+        terms, own = taken_apart(workflow, kwargs, ("run_id", "metadata", "within"))
+        return await Starter(self._settings, self._works, terms).enqueue(workflow, *args, **own)
+
+    async def serve(self) -> None:
+        """Work on all that is due, until `stop` or a cancellation: any number of processes may.
+
+        Takes up queued runs, deliveries, deadlines, runs of processes that died, and those that are to
+        be tried again. What goes wrong with one run, or for a while with the store, is logged
+        (`awaitpy.durable`) and stops no other.
+        """
+        self._works.check_open()
+        server = Server(self._settings, self._works, self._concurrency)
+        self._servers.add(server)
+        try:
+            await server.run()
+        finally:
+            self._servers.discard(server)
+
+    def stop(self) -> None:
+        """Let `serve` claim nothing more, and return when what is under way has come to rest."""
+        for server in self._servers:
+            server.stop()
+
+    # --- deliver ----------------------------------------------------------------------------
+
+    async def inject(
+        self, hook_id: str, value: Any, **terms: Unpack[DeliveryTerms]
+    ) -> Result[Outcome[Any, Any], HookError]:
+        """Give a hook its value, and give how its run comes to rest with it.
+
+        `payload`, `delivery_id` and `method` are those of `inject_hook`. With `run_id` it is for that
+        run, as a fork shares hooks with its origin. Once the value is accepted it is on disk, and is
+        taken by someone even if this process dies. A step that waits for a call of this to its own run
+        would wait for ever: there, `deliver`.
+
+        Raises `UnknownWorkflow`, `StoreError` and `StateError`.
+        """
+        self._works.check_open()
+        delivery = edits.Delivery(hook_id=hook_id, value=value, **terms)
+        try:
+            run_id, revision = await edits.deliver(self._settings, delivery, self._settings.flows.of)
+        except HookError as refused:
+            return Err(refused)
+        return Ok(await rest_of(self._settings, self._works, run_id, after=revision))
+
+    async def deliver(
+        self, hook_id: str, value: Any, **terms: Unpack[DeliveryTerms]
+    ) -> Result[str, HookError]:
+        """Give a hook its value, and give the id of its run, which whoever serves resumes: see `inject`."""
+        self._works.check_open()
+        try:
+            run_id, _ = await edits.deliver(
+                self._settings, edits.Delivery(hook_id=hook_id, value=value, **terms)
+            )
+        except HookError as refused:
+            return Err(refused)
+        return Ok(run_id)
+
+    # --- look -------------------------------------------------------------------------------
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        """Give what the store has of a run, without its journal; None if it has no such run."""
+        stored = await self._settings.ask(lambda: self._settings.store.load(run_id, tail=True))
+        return None if stored is None else record(stored)
+
+    async def state(self, run_id: str) -> ResumeState:
+        """Give the state of a run with its journal. Raises `UnknownRun` and `StateError`."""
+        return parts.join(await edits.loaded(self._settings, run_id))
+
+    async def list(
+        self,
+        *,
+        workflow: str | None = None,
+        status: Status | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        after: RunRecord | None = None,
+        limit: int = _PAGE,
+    ) -> tuple[RunRecord, ...]:
+        """Give runs, newest first: of a workflow, of a status, with these items of metadata.
+
+        The next page is that `after` the last run of this one.
+        """
+        query = Query(
+            workflow=workflow,
+            status=status,
+            metadata=metadata or {},
+            after=None if after is None else after.stored,
+            limit=limit,
+        )
+        return tuple(record(stored) for stored in await self._page(query))
+
+    async def _page(self, query: Query) -> Iterable[StoredRun]:
+        return await self._settings.ask(lambda: self._settings.store.page(query))
+
+    async def pending(
+        self, *, workflow: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[RunHook]:
+        """Give the hooks that suspended runs wait for, those of the newest run first."""
+        query = Query(workflow=workflow, status="suspended", metadata=metadata or {}, limit=_PAGE)
+        last: StoredRun | None = None
+        while True:
+            found = tuple(await self._page(msgspec.structs.replace(query, after=last)))
+            for last in found:
+                for hook in hooks(last):
+                    yield hook
+            if len(found) < _PAGE:
+                return
+
+    # --- mend -------------------------------------------------------------------------------
+
+    async def resume(self, run_id: str) -> Outcome[Any, Any]:
+        """Give how a run comes to rest; one that is interrupted is tried again now. See `start`.
+
+        Raises `UnknownRun` too.
+        """
+        self._works.check_open()
+        revision = await edits.hasten(self._settings, run_id)
+        return await rest_of(self._settings, self._works, run_id, after=revision)
+
+    async def cancel(self, run_id: str, reason: str) -> Outcome[Any, Any]:
+        """Let a run end with `Err(Cancelled(reason))`, undo included, and give its outcome.
+
+        A leg under way is let come to rest first; a run that ends by that stays as it is.
+        Raises `UnknownRun` and what `start` raises.
+        """
+        self._works.check_open()
+        revision = await edits.change(self._settings, run_id, lambda state: cancel(state, reason))
+        return await rest_of(self._settings, self._works, run_id, after=revision)
+
+    async def rewind(self, run_id: str, key: str) -> ResumeState:
+        """Take the step `key`, and all that was journaled after it, out of a run, which is then due.
+
+        Gives its state; `resume` or `serve` runs it. If somebody works on the run, this waits until it
+        rests. Raises `UnknownRun`, `UnknownStep` and `StateError`.
+        """
+
+        async def busy() -> None:
+            await self._works.ended(run_id)
+            await self._settings.sleep(_PAUSE)
+
+        return await edits.rewind(self._settings, run_id, key, busy)
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        at: str,
+        new_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make another run of what a run had journaled before the step `at`, and give its id. It is due.
+
+        Hooks that were created before `at` stay those of the first run: to deliver to one in the fork,
+        name the run (`inject(..., run_id=)`). Without `metadata` it has those of the first. Raises
+        `UnknownRun`, `UnknownStep`, `RunExists` and `StateError`.
+        """
+        made = os.urandom(16).hex() if new_id is None else new_id
+        await edits.fork(self._settings, run_id, at, made, metadata)
+        return made
+
+    async def delete(self, run_id: str) -> bool:
+        """Remove a run with its journal and hooks, whoever works on it; False if there is none."""
+        return await self._settings.ask(lambda: self._settings.store.delete(run_id))
+
+    async def purge(
+        self,
+        *,
+        older_than: timedelta | float,
+        statuses: Collection[Status] = ("completed", "failed"),
+    ) -> int:
+        """Remove the runs of these statuses that nothing has happened to for so long; give how many."""
+        before = self._settings.now() - _in_seconds(older_than)
+        named = tuple(statuses)
+        return await self._settings.ask(lambda: self._settings.store.purge(before=before, statuses=named))
+
+
+def _in_seconds(duration: timedelta | float) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -1,0 +1,185 @@
+"""What is done to a stored run from outside, by whoever has no lease: each a compare-and-set."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from awaitpy._hooks import inject_hook
+from awaitpy._state import rewind as rewound
+from awaitpy.durable import _heads as heads
+from awaitpy.durable import _parts as parts
+from awaitpy.durable._errors import RunExists, UnknownRun, UnknownStoredHook
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from awaitpy._state import ResumeState
+    from awaitpy.durable._settings import Settings
+    from awaitpy.durable._store import Head, StoredRun
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A value for a hook, as it came."""
+
+    hook_id: str
+    value: Any
+    payload: Any = None
+    delivery_id: str | None = None
+    method: str | None = None
+    run_id: str | None = None
+
+
+async def loaded(settings: Settings, run_id: str, *, tail: bool = False) -> StoredRun:
+    """Give a run. Raises `UnknownRun`."""
+    stored = await settings.ask(lambda: settings.store.load(run_id, tail=tail))
+    if stored is None:
+        raise UnknownRun(run_id)
+    return stored
+
+
+def _any(_: str) -> None:
+    """Take the run of any workflow."""
+
+
+async def deliver(
+    settings: Settings, delivery: Delivery, check: Callable[[str], object] = _any
+) -> tuple[str, int]:
+    """Keep a delivery: give its run, and the revision of the head that has it.
+
+    Raises `HookError`, and what `check` raises for the name of the workflow.
+    """
+    hook_id = delivery.hook_id
+    spare_id = os.urandom(16).hex()
+    while True:
+        run_id = delivery.run_id or await settings.ask(lambda: settings.store.find(hook_id))
+        found = None if run_id is None else await _tail(settings, run_id)
+        if run_id is None or found is None:
+            raise UnknownStoredHook(hook_id)
+        check(found.head.workflow)
+        state = parts.join_tail(found)
+        if hook_id not in state.hooks:  # what answered a hook that is closed is in the whole journal
+            found = await loaded(settings, run_id)
+            state = parts.join(found)
+        new = _injected(settings, state, delivery, spare_id)
+        if new is state:
+            return run_id, found.revision
+        if await _moved(settings, found, new):
+            return run_id, found.revision + 1
+
+
+async def _tail(settings: Settings, run_id: str) -> StoredRun | None:
+    return await settings.ask(lambda: settings.store.load(run_id, tail=True))
+
+
+def _injected(settings: Settings, state: ResumeState, delivery: Delivery, spare_id: str) -> ResumeState:
+    hook = state.hooks.get(delivery.hook_id)
+    # A hook that takes many knows a repeated delivery by its id alone, and the store may be asked twice.
+    spare = spare_id if hook is not None and hook.many else None
+    return inject_hook(
+        state,
+        delivery.hook_id,
+        delivery.value,
+        payload=delivery.payload,
+        delivery_id=delivery.delivery_id or spare,
+        now=settings.now(),
+        method=delivery.method,
+    )
+
+
+async def _moved(settings: Settings, stored: StoredRun, state: ResumeState) -> bool:
+    """Save a state that was changed from outside; False if the run was changed meanwhile."""
+    return await _saved(settings, stored, heads.moved(stored, state, settings.now()))
+
+
+async def _saved(settings: Settings, stored: StoredRun, head: Head) -> bool:
+    return await settings.ask(
+        lambda: settings.store.save(stored.run_id, head, revision=stored.revision, now=settings.now())
+    )
+
+
+async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], ResumeState]) -> int:
+    """Change the state of a run: give the revision of the head that has it. Raises what `verb` raises."""
+    while True:
+        stored = await loaded(settings, run_id, tail=True)
+        state = parts.join_tail(stored)
+        new = verb(state)
+        if new is state:
+            return stored.revision
+        if await _moved(settings, stored, new):
+            return stored.revision + 1
+
+
+async def hasten(settings: Settings, run_id: str) -> int:
+    """Make a run that is interrupted due at once, as if it had never been tried: give the revision."""
+    while True:
+        stored = await loaded(settings, run_id, tail=True)
+        if stored.head.status != "interrupted":
+            return stored.revision
+        head = msgspec.structs.replace(stored.head, due=settings.now(), tries=0)
+        if await _saved(settings, stored, head):
+            return stored.revision + 1
+
+
+async def rewind(
+    settings: Settings, run_id: str, key: str, busy: Callable[[], Awaitable[None]]
+) -> ResumeState:
+    """Take a step, and all that came after it, out of a run; `busy` is awaited while it is worked on.
+
+    Raises `UnknownRun`, `UnknownStep` and `StateError`.
+    """
+    written: tuple[Head, ResumeState] | None = None
+    while True:
+        stored = await loaded(settings, run_id)
+        if written is not None and written[0] == stored.head:
+            return written[1]  # it was done, and the store's answer was lost
+        state = rewound(parts.join(stored), key)
+        now = settings.now()
+        head = heads.rewritten(stored.head, state, now)
+        if await _rewritten(settings, stored, head, state, now):
+            return state
+        written = (head, state)
+        await busy()
+
+
+async def _rewritten(
+    settings: Settings, stored: StoredRun, head: Head, state: ResumeState, now: float
+) -> bool:
+    own = parts.lines(state)
+    return await settings.ask(
+        lambda: settings.store.rewrite(stored.run_id, head, own, revision=stored.revision, now=now)
+    )
+
+
+async def fork(
+    settings: Settings, run_id: str, key: str, new_id: str, metadata: Mapping[str, Any] | None
+) -> None:
+    """Make another run of what came before a step. Raises `RunExists` and what `rewind` raises.
+
+    The run is added before its journal, and due only when it has it: a fork that was interrupted
+    between goes on when it is asked for again.
+    """
+    origin = await loaded(settings, run_id)
+    before = msgspec.structs.replace(rewound(parts.join(origin), key), run_id=new_id)
+    head = heads.rewritten(origin.head, before, None)
+    bare = msgspec.structs.replace(head, settled=0)
+    now = settings.now()
+    given = origin.metadata if metadata is None else metadata
+    await settings.ask(lambda: settings.store.create(new_id, bare, metadata=given, now=now))
+    made = await loaded(settings, new_id)
+    if made.head != bare or not await _filled(settings, made, head, before):
+        raise RunExists(new_id)
+
+
+async def _filled(settings: Settings, made: StoredRun, head: Head, state: ResumeState) -> bool:
+    now = settings.now()
+    ready = msgspec.structs.replace(head, due=now)
+    # The hooks of the journal stay those of the run that created them.
+    lines = parts.lines(state, hooks=False)
+    return await settings.ask(
+        lambda: settings.store.rewrite(made.run_id, ready, lines, revision=made.revision, now=now)
+    )

@@ -1,0 +1,200 @@
+"""One leg of a stored run: claim, load, run, save."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from awaitpy._runner import Outcome
+from awaitpy._state import changed
+from awaitpy.durable import _heads as heads
+from awaitpy.durable import _parts as parts
+from awaitpy.durable._errors import UnknownRun
+from awaitpy.durable._store import HookTaken, LeaseLost, StoredRun, StoreError
+from awaitpy.durable._work import Rest
+from awaitpy.durable._writer import Writer
+from awaitpy.errors import StateError, UnexpectedError
+from awaitpy.result import Err
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from awaitpy._state import ResumeState
+    from awaitpy.durable._settings import Settings
+    from awaitpy.durable._store import Head, Lease
+    from awaitpy.durable._work import Work
+
+
+@attrs.frozen
+class Claimed:
+    """A run that is ours to work on, as far as it is known already."""
+
+    lease: Lease
+    stored: StoredRun | None = None
+
+
+async def claim(settings: Settings, run_id: str) -> Claimed | None:
+    """Give the run to this process; None if somebody else has it. Raises `UnknownRun`."""
+    now = settings.now()
+    leases = await settings.ask(
+        lambda: settings.store.claim(settings.owner, now=now, until=now + settings.lease, run_id=run_id)
+    )
+    if leases:
+        return Claimed(leases[0])
+    if await settings.ask(lambda: settings.store.load(run_id, tail=True)) is None:
+        raise UnknownRun(run_id)
+    return None
+
+
+async def create(settings: Settings, state: ResumeState, metadata: Mapping[str, Any]) -> Claimed | None:
+    """Add a run that is ours from the start; if there is one of this id, claim that one."""
+    now, run_id = settings.now(), state.run_id
+    head = heads.begun(state, now)
+    lease = await settings.ask(
+        lambda: settings.store.create(
+            run_id, head, metadata=metadata, now=now, lease=(settings.owner, now + settings.lease)
+        )
+    )
+    if isinstance(lease, bool):
+        return await claim(settings, run_id)
+    return Claimed(lease, StoredRun(run_id=run_id, revision=1, head=head, created=now, updated=now))
+
+
+async def work_on(
+    settings: Settings, work: Work, claiming: Callable[[], Awaitable[Claimed | None]]
+) -> Rest | None:
+    """Work on a run until it rests.
+
+    None if it is somebody else's, or the work was called off; the lease ends with it where that can
+    still be said to the store.
+    """
+    claimed = await claiming()
+    if claimed is None:
+        return None
+    work.lease = claimed.lease
+    try:
+        return await _legs(settings, work, claimed)
+    except LeaseLost:
+        return None
+    finally:
+        work.lease = None
+
+
+async def _legs(settings: Settings, work: Work, claimed: Claimed) -> Rest | None:
+    """Run legs until one could be saved: one that could not goes on with what came meanwhile."""
+    lease, stored = claimed.lease, claimed.stored
+    while not work.over:
+        stored = stored or await _load(settings, lease.run_id)
+        rest = await _Leg(settings, work, lease, stored).run()
+        if rest is not None:
+            return rest
+        stored = None
+    await _release(settings, lease)
+    return None
+
+
+async def _load(settings: Settings, run_id: str) -> StoredRun:
+    stored = await settings.ask(lambda: settings.store.load(run_id))
+    if stored is None:
+        raise UnknownRun(run_id)
+    return stored
+
+
+async def _release(settings: Settings, lease: Lease) -> None:
+    await settings.ask(lambda: settings.store.release(lease))
+
+
+class _Leg:
+    """One leg, from a run as it was loaded to its next head."""
+
+    def __init__(self, settings: Settings, work: Work, lease: Lease, stored: StoredRun) -> None:
+        self._settings = settings
+        self._work = work
+        self._lease = lease
+        self._stored = stored
+        self._writer = Writer(settings.store, lease, len(stored.lines), settings.sleep)
+
+    async def run(self) -> Rest | None:
+        """Give how the run came to rest; None if the head could not be saved. Raises `LeaseLost`."""
+        try:
+            state = parts.join(self._stored)
+            flow = self._settings.flows.of(self._stored.head.workflow)
+        except StateError as error:
+            await self._save(heads.damaged(self._stored.head, error))
+            raise
+        except Exception:
+            await _release(self._settings, self._lease)
+            raise
+        if heads.waits_its_time(self._stored.head, self._settings.now()):
+            await _release(self._settings, self._lease)
+            return self._rest(heads.as_it_was_left(self._stored.head, state))
+        return await self._run(flow, state)
+
+    async def _run(self, flow: Callable[..., Any], state: ResumeState) -> Rest | None:
+        writer = self._writer
+        runner = self._settings.runner_with(writer.relaxed if self._settings.relaxed else writer.each)
+        leg = self._work.leg = asyncio.create_task(runner.resume(flow, state))
+        await asyncio.wait([leg])
+        self._work.leg = None
+        await writer.drain()
+        if writer.lost:
+            raise LeaseLost(self._lease.run_id)
+        if leg.cancelled():
+            self._work.over = True
+            return None
+        failure = writer.failure or leg.exception()
+        return await (self._kept(leg.result()) if failure is None else self._failed(failure))
+
+    async def _kept(self, outcome: Outcome[Any, Any]) -> Rest | None:
+        """Save what the leg gave."""
+        old = self._stored.head
+        head = heads.rested(old, outcome, self._writer.written, self._settings.now(), self._settings.tries)
+        if msgspec.structs.replace(head, hooks=()) == old:
+            if head.due is None or head.due > self._settings.now():
+                await _release(self._settings, self._lease)
+                return self._rest(outcome)
+            # It is due and yet there was nothing to do: without a pause it would be claimed for ever.
+            head = msgspec.structs.replace(head, due=self._settings.now() + self._settings.tries.delay)
+        try:
+            return self._rest(outcome) if await self._save(head) else None
+        except HookTaken as taken:
+            return await self._failed(taken)
+
+    async def _failed(self, failure: BaseException) -> Rest | None:
+        """Save that the leg failed in its store, or in an observer: only what is on disk counts."""
+        stored = await self._settings.ask(lambda: self._settings.store.load(self._lease.run_id, tail=True))
+        if stored is None:
+            raise LeaseLost(self._lease.run_id)
+        state = changed(parts.join_tail(stored), status="interrupted")
+        outcome: Outcome[Any, Any] = Outcome(Err(UnexpectedError(None, failure)), state)
+        head = heads.rested(
+            stored.head,
+            outcome,
+            stored.head.settled + len(stored.lines),
+            self._settings.now(),
+            self._settings.tries,
+        )
+        self._stored = stored
+        if not await self._save(msgspec.structs.replace(head, hooks=())):
+            return None
+        if isinstance(failure, StoreError):
+            raise failure
+        return self._rest(outcome)
+
+    async def _save(self, head: Head) -> bool:
+        return await self._settings.ask(
+            lambda: self._settings.store.save(
+                self._lease.run_id,
+                head,
+                revision=self._stored.revision,
+                now=self._settings.now(),
+                lease=self._lease,
+                release=True,
+            )
+        )
+
+    def _rest(self, outcome: Outcome[Any, Any]) -> Rest:
+        return Rest(outcome, self._stored.revision)

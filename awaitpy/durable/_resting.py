@@ -1,0 +1,59 @@
+"""Waits until a run comes to rest, by the work of this process or of another."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitpy.durable._legs import Claimed, claim, work_on
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from awaitpy._runner import Outcome
+    from awaitpy.durable._settings import Settings
+    from awaitpy.durable._store import Lease
+    from awaitpy.durable._work import Works
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+"""Seconds between two looks at a run that another process works on."""
+
+
+async def rest_of(
+    settings: Settings,
+    works: Works,
+    run_id: str,
+    *,
+    after: int = 0,
+    claiming: Callable[[], Awaitable[Claimed | None]] | None = None,
+) -> Outcome[Any, Any]:
+    """Give how a run comes to rest, in a leg that has seen its head at revision `after` or later.
+
+    It is worked on here if nobody does. Raises `UnknownRun`, `UnknownWorkflow`, `StateError`,
+    `StoreError` and `DurableClosed`.
+    """
+
+    async def again() -> Claimed | None:
+        return await claim(settings, run_id)
+
+    begin, pause = claiming or again, _FIRST_PAUSE
+    while True:
+        rest = await works.join(run_id, partial(work_on, settings, claiming=begin))
+        if rest is None:
+            await settings.sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
+        elif rest.revision >= after:
+            return rest.outcome
+        begin = again
+
+
+async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:
+    """Work on a run that was claimed. Raises as `rest_of` does."""
+    works.lose(lease.run_id)  # what is still under way here has let its lease run out
+    await works.ended(lease.run_id)
+
+    async def claimed() -> Claimed:
+        return Claimed(lease)
+
+    await works.join(lease.run_id, partial(work_on, settings, claiming=claimed))

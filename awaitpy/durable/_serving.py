@@ -1,0 +1,110 @@
+"""Takes up whatever is due in the store: queued runs, crashed ones, deliveries, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from awaitpy._tasks import finish
+from awaitpy.durable._patient import DELAYS
+from awaitpy.durable._resting import serve_one
+from awaitpy.durable._store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from awaitpy.durable._settings import Settings
+    from awaitpy.durable._store import Lease
+    from awaitpy.durable._work import Works
+
+log: Final = logging.getLogger("awaitpy.durable")
+_LONGEST_WAIT: Final = 30.0
+"""Seconds after which the store is asked even if it has rung no bell."""
+
+
+class Server:
+    """One call of `serve`: claims what is due, a bounded number at a time, until it is stopped."""
+
+    def __init__(self, settings: Settings, works: Works, concurrency: int) -> None:
+        self._settings = settings
+        self._works = works
+        self._concurrency = concurrency
+        self._legs: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let it claim nothing more, and return when what is under way has come to rest."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve. When it is cancelled, so are the legs under way."""
+        try:
+            while not self._stopping.is_set():
+                await self._turn()
+            if self._legs:
+                await asyncio.wait(self._legs)
+        finally:
+            for leg in self._legs:
+                leg.cancel()
+            if self._legs:
+                await finish(list(self._legs))
+
+    async def _turn(self) -> None:
+        try:
+            if not await self._claim():
+                await self._idle()
+        except StoreError as error:
+            log.warning("The store can't be asked what is due, and will be asked again: %s", error)
+            await self._first_of(self._settings.sleep(DELAYS[-1]))
+
+    async def _claim(self) -> bool:
+        """Take up what is due; whether there was anything."""
+        free = self._concurrency - len(self._legs)
+        if free <= 0:
+            return False
+        now = self._settings.now()
+        leases = await self._settings.ask(
+            lambda: self._settings.store.claim(
+                self._settings.owner,
+                now=now,
+                until=now + self._settings.lease,
+                limit=free,
+                workflows=self._settings.flows.names,
+            )
+        )
+        for lease in leases:
+            leg = asyncio.create_task(self._serve(lease))
+            self._legs.add(leg)
+            leg.add_done_callback(self._legs.discard)
+        return bool(leases)
+
+    async def _serve(self, lease: Lease) -> None:
+        try:
+            await serve_one(self._settings, self._works, lease)
+        except Exception:
+            log.exception("Run %r could not be worked on", lease.run_id)
+
+    async def _idle(self) -> None:
+        """Wait until something may be due, or, with as much under way as may be, until a leg is over."""
+        if len(self._legs) >= self._concurrency:
+            await self._first_of(asyncio.wait(self._legs, return_when=asyncio.FIRST_COMPLETED))
+            return
+        now = self._settings.now()
+        due = await self._settings.ask(
+            lambda: self._settings.store.next_due(now=now, workflows=self._settings.flows.names)
+        )
+        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - now))
+        await self._first_of(self._settings.store.changed(wait))
+
+    async def _first_of(self, waiting: Awaitable[object]) -> None:
+        """Wait for this, or until it is stopped. Raises what this raises."""
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if not tasks[0].cancelled():
+            tasks[0].result()

@@ -1,0 +1,1 @@
+"""The payment flow over `Durable`: a shop that persists nothing by hand."""

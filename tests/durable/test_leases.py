@@ -1,0 +1,141 @@
+"""Exactly one process works on a run, and one that has lost its lease writes nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from awaitpy import Ok
+from awaitpy.durable import StoreError
+
+from .conftest import turns, until
+
+
+async def begun(world, durable):
+    """A run whose step b is under way."""
+    task = asyncio.ensure_future(durable.start(world.slow, run_id="r"))
+    before = world.ran["b begins"]
+    await until(lambda: world.ran["b begins"] > before)
+    return task
+
+
+def stop_the_heart(durable):
+    """As when the process is paused: nobody renews its leases."""
+    durable._heart.cancel()
+
+
+async def test_a_heartbeat_keeps_the_lease_of_a_long_step(world):
+    async with world.durable(lease=60) as one, world.serving(world.reopened(), lease=60):
+        task = await begun(world, one)
+        for n in range(1, 20):
+            await until(lambda: world.clock.asleep() == 3)  # both hearts, and the one who serves
+            world.clock.advance(20)
+            await until(lambda n=n: world.store.asked.count("renew") == n)
+        assert world.ran["b begins"] == 1
+        world.gates["b"].set()
+        assert (await task).result == Ok("c")
+    assert world.ran["b"] == 1
+
+
+async def test_a_process_that_was_paused_ends_its_leg_quietly_and_hears_what_became_of_the_run(world):
+    async with world.durable() as paused, world.durable(world.reopened()) as other:
+        task = await begun(world, paused)
+        stop_the_heart(paused)
+        world.clock.advance(61)
+        taken = await begun(world, other)
+        world.gates["b"].set()
+        assert (await world.clock.run(taken)).result == Ok("c")
+        assert (await world.clock.run(task)).result == Ok("c")
+        assert list((await other.state("r")).steps) == ["a", "b", "c"]
+        assert len((await world.disk.load("r")).lines) == 3
+    assert world.ran["c"] == 1
+
+
+async def test_a_leg_whose_lease_is_lost_is_cancelled_by_the_next_heartbeat(world):
+    async with world.durable(lease=60) as paused:
+        task = await begun(world, paused)
+        await world.disk.claim(
+            "somebody else", now=world.clock.now + 61, until=world.clock.now + 1000, run_id="r"
+        )
+        ended = []
+        gated, world.gated = world.gated, None
+        world.clock.advance(20)
+        await until(lambda: "renew" in world.store.asked)
+        await until(lambda: world.clock.tick(0.1) or world.store.asked.count("claim") > 1)
+        world.gated = gated
+        assert not task.done()
+        assert ended == []
+        task.cancel()
+        await asyncio.wait([task])
+    stored = await world.disk.load("r")
+    assert stored.lease.owner == "somebody else"
+    assert len(stored.lines) == 1
+
+
+async def test_a_heartbeat_that_fails_is_tried_again(world, caplog):
+    async with world.durable(lease=60) as durable:
+        task = await begun(world, durable)
+
+        def down(verb, n):
+            if verb == "renew":
+                raise StoreError("gone", transient=True)
+
+        world.store.before = down
+        world.clock.advance(20)
+        await until(lambda: "could not be renewed" in caplog.text)
+        world.store.before = lambda verb, n: None
+        await turns()
+        world.clock.advance(20)
+        await until(lambda: world.store.asked.count("renew") == 2)
+        world.gates["b"].set()
+        assert (await task).result == Ok("c")
+
+
+async def test_a_leg_that_let_its_lease_run_out_ends_before_this_process_takes_the_run_again(world):
+    async with world.serving() as durable:
+        task = await begun(world, durable)
+        stop_the_heart(durable)
+        await until(lambda: world.clock.asleep() == 1)
+        world.clock.advance(61)
+        await until(lambda: world.ran["b begins"] == 2)
+        world.gates["b"].set()
+        await world.comes_to("r", "completed")
+        assert (await world.clock.run(task)).result == Ok("c")
+    assert world.ran["c"] == 1
+    assert world.ran["b"] == 1
+
+
+async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
+    from awaitpy.durable import UnknownRun
+
+    async with world.durable() as durable:
+        task = await begun(world, durable)
+        assert await durable.delete("r")
+        assert not await durable.delete("r")
+        world.gates["b"].set()
+        with pytest.raises(UnknownRun, match="'r'"):
+            await world.clock.run(task)
+    assert world.ran["c"] == 0
+
+
+async def test_a_delivery_while_another_process_works_is_taken_there(world):
+    from awaitpy import create_hook, pending_hook
+
+    async def waits_later(step) -> str:
+        hook = await step("hook", create_hook)
+        await step("b", world.gated, "b")
+        return await step("wait", pending_hook, hook.hook_id, str)
+
+    world.flows.append(waits_later)
+    store = world.reopened()
+    async with world.durable() as one, world.durable(store) as other:
+        task = asyncio.ensure_future(one.start(waits_later, run_id="r"))
+        await until(lambda: world.ran["b begins"])
+        (hook,) = (await other.state("r")).hooks
+        delivery = asyncio.ensure_future(other.inject(hook, "hello"))
+        await until(lambda: "claim" in store.asked)
+        world.gates["b"].set()
+        assert (await world.clock.run(delivery)).unwrap().result == Ok("hello")
+        assert (await world.clock.run(task)).result == Ok("hello")
+    assert world.ran["b"] == 1
