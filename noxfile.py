@@ -151,6 +151,14 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(python=FIRST)
+def soak(session: nox.Session) -> None:
+    """Durable runs under thousands of kills, restarts and races; `-- SEED` does it another way."""
+    _install(session, "test")
+    _use_wheel(session)
+    session.run("python", "-m", "tests.crash", *session.posargs)
+
+
+@nox.session(python=FIRST)
 def bench(session: nox.Session) -> None:
     """The table of docs/performance.md, measured here."""
     _install(session, "bench")

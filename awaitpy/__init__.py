@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         rename_step,
     )
     from awaitpy._policy_errors import Cancelled, NotUndone, StepInterrupted, StepTimeout, UndoFailed
+    from awaitpy._race import Winner
     from awaitpy._request import HookRequest, MalformedBody
     from awaitpy._retry import Retry
     from awaitpy.webhooks import SignatureRefused
@@ -135,6 +136,7 @@ __all__ = [
     "UnknownStep",
     "UnreadableEntry",
     "VersionMismatch",
+    "Winner",
     "Won",
     "WorkflowDrift",
     "WorkflowMismatch",
@@ -191,6 +193,7 @@ _LATER = {
     "UndoFailed": "awaitpy._policy_errors",
     "UnreadableEntry": "awaitpy._ends",
     "VersionMismatch": "awaitpy._ends",
+    "Winner": "awaitpy._race",
     "WorkflowDrift": "awaitpy._ends",
     "WorkflowMismatch": "awaitpy._ends",
     "answer": "awaitpy._http",

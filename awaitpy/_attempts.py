@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from awaitpy import _hooks, _timers, errors
 from awaitpy import _payload as payloads
-from awaitpy import _timers, errors
+from awaitpy._leg import Leave
 from awaitpy._tables import noted
 from awaitpy._tasks import place
 from awaitpy._wire import POLICY, Entry, Underway, encode
-from awaitpy.errors import PendingTimer, UnexpectedError
+from awaitpy.errors import DuplicateStepKey, JournalError, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -24,10 +25,25 @@ if TYPE_CHECKING:
     from awaitpy._session import Session
 
 
+_HARMLESS: Final = (
+    _hooks.create_hook, _hooks.first_of, _hooks.pending_hook,
+    _timers.now, _timers.pending_timer, _timers.random, _timers.uuid,
+)  # fmt: skip
+"""Functions that do nothing outside of the run: it need not be known whether they were called."""
+_NEVER: Final = (JournalError, StepMisuse, DuplicateStepKey)
+"""Mistakes in the code: the next attempt would make them again."""
+
+
+def is_noted(call: Call) -> bool:
+    """Whether the journal is told that an attempt begins."""
+    harmless = any(call.fn is fn for fn in _HARMLESS)  # by identity, as a function need not be hashable
+    return call.policy.on_unknown is not None and not harmless
+
+
 async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:
     """Run the function once: give what it raised, or what it gave. It counts as under way from now on."""
-    if call.policy.on_unknown is not None:
-        await _note(session, Underway(call.key, attempt - 1, began=True))
+    if is_noted(call):
+        await _begin(session, call.key, attempt - 1)
     session.journal.tell("step.started", call.key)
     session.active += 1
     token = place.set((session.inside, call.key, attempt))
@@ -41,6 +57,19 @@ async def make(session: Session, call: Call, attempt: int) -> tuple[BaseExceptio
         raise
     finally:
         place.reset(token)
+
+
+async def _begin(session: Session, key: str, failed: int) -> None:
+    """Note that an attempt begins; take that back if it is not to begin after all."""
+    try:
+        await _note(session, Underway(key, failed, began=True))
+    except (asyncio.CancelledError, Leave):
+        session.cut(key)
+        await _note(session, Underway(key, failed))
+        raise
+    if session.exit is not None:
+        await _note(session, Underway(key, failed))
+        await session.leave()
 
 
 async def _given(call: Call) -> Any:
@@ -62,8 +91,11 @@ async def _given(call: Call) -> Any:
 def delay(
     session: Session, policy: Policy, attempt: int, failure: BaseException | None, given: Any
 ) -> float | None:
-    """Give the seconds until the next attempt, None if there is to be none."""
-    if policy.retry is None or isinstance(failure, asyncio.CancelledError):
+    """Give the seconds until the next attempt, None if there is to be none.
+
+    Raises what classes and a source of random bytes of users raise.
+    """
+    if policy.retry is None or isinstance(failure, (asyncio.CancelledError, *_NEVER)):
         return None
     if failure is None and given.__class__ is not Err:
         return None
@@ -86,6 +118,11 @@ async def _pause(session: Session, pending: PendingTimer) -> None:
     await _timers.pause(session, pending)
     if session.exit is not None:
         await session.leave()
+
+
+def sleeps(note: Underway) -> bool:
+    """Whether a step sleeps: it has a time to go on at, and no attempt of it has failed."""
+    return note.until is not None and not note.attempts
 
 
 async def taken_up(session: Session, note: Underway) -> int:
@@ -127,7 +164,7 @@ def error_of(entry: Entry) -> Any:
     try:
         name, raw = msgspec.msgpack.decode(entry.payload, type=tuple[str, msgspec.Raw])
         return msgspec.msgpack.decode(raw, type=_NAMED[name]())
-    except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise payloads.misfit_of(error) from error
 
 

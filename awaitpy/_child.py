@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,7 +22,7 @@ from awaitpy._payload import Codec, Misfit, Returns
 from awaitpy._performing import Call
 from awaitpy._policy import Policy
 from awaitpy._session import Host, Session
-from awaitpy._state import ResumeState, cancel
+from awaitpy._state import ResumeState
 from awaitpy._step import BoundStep, unresolved
 from awaitpy._tree import below
 from awaitpy._wire import CHILD, NATIVE, NESTED, TAGGED, UNDOING, Entry, Form, News, encode
@@ -77,8 +77,6 @@ class Children:
         try:
             if session.journal.cuts:
                 await session.flush()
-            if call.key in session.state.undoing:
-                await _wait_for_undoing(session, call.key)
             state = session.journal.children.get(call.key) or await _begun(session, call)
             why = await _ended(session, call.key, await _watched(session, call, state))
         except asyncio.CancelledError:
@@ -93,15 +91,20 @@ class Children:
         state = session.journal.children[key]
         failure = None if call else "the code no longer says how"
         if call is not None and UNDOING + key not in session.replay.entries:
-            why = await _ended(session, key, await _led(session, call, cancel(state, _PARENT)))
+            why = await _ended(session, key, await _led(session, call, _called_off(state)))
             if isinstance(why.error, UndoFailed):
                 failure = "; ".join(f"{key}/{f.step_key}: {f.reason}" for f in why.error.failures)
-        step = BoundStep(session, policy=Policy(settles=True))
-        given = await step.attempt(UNDOING + key, lambda: Err(NotUndone(key, failure)) if failure else None)
+        step = BoundStep(session, UNDOING, Policy(settles=True))
+        given = await step.attempt(key, lambda: Err(NotUndone(key, failure)) if failure else None)
         return [given.error] if given.__class__ is Err else []
 
 
 _PARENT: Final = "the run that it belongs to has ended"
+
+
+def _called_off(state: ResumeState) -> ResumeState:
+    """Give a child that does nothing new, also one whose undo has begun: no entry says that it has to."""
+    return state if state.end is not None else msgspec.structs.replace(state, cancelled=_PARENT)
 
 
 # --- beginning and going on ---------------------------------------------------------------------
@@ -257,16 +260,6 @@ async def _ended(session: Session, key: str, why: Exit) -> Exit:
     if why.status == "interrupted":
         await session.stop(below(key, why.error))
     return why
-
-
-async def _wait_for_undoing(session: Session, key: str) -> NoReturn:
-    """Wait until the leg fails as it did before: the child is undone after that, and gives nothing."""
-    await session.quiet(until=lambda: session.exit is not None)
-    problem = (
-        f"Child {key!r} was cancelled when its parent failed, and now the parent fails no more. "
-        "Restore the code with which it failed: the run is undone half-way."
-    )
-    await session.stop(UnexpectedError(key, StepMisuse(problem)))  # if the leg is over, it stays so
 
 
 def _no_workflow(key: str, fn: Any) -> str:

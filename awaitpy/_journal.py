@@ -19,6 +19,7 @@ from awaitpy._wire import (
     HOOK,
     NOTE,
     POLICY,
+    RACE,
     VALUE,
     Entry,
     Status,
@@ -77,6 +78,8 @@ class Journal(Tables):
             self.tell("step.completed", entry.key)
         elif entry.kind == ELAPSED:
             self.tell("timer.elapsed", entry.key)
+        elif entry.kind == RACE:
+            self.tell("race.won", entry.key)
         if self._settings.checkpoint is not None:
             given_away = self._give(entry, self._settings.checkpoint)
             if given_away is not None:

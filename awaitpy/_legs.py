@@ -12,8 +12,10 @@ from awaitpy._session import Session
 from awaitpy._state import changed
 from awaitpy._step import BoundStep
 from awaitpy._tasks import place
-from awaitpy._undo import plan, reported, undo_all
-from awaitpy._waits import is_wait_error
+from awaitpy._undo import plan, reported, reserved, undo_all
+from awaitpy._waits import is_wait_error, unpark
+from awaitpy._wire import CUT, UNDOING
+from awaitpy.errors import UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -76,13 +78,14 @@ async def leg(
 
 def undoes(failed: Session) -> bool:
     """Whether there is something to undo after a leg that has failed."""
-    todo = failed.state.undoing or failed.undos or failed.children_under_way()
-    return bool(todo) and not failed.read_only
+    if failed.state.undoing:
+        return True
+    return not failed.read_only and bool(failed.undos() or failed.children_under_way())
 
 
 async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     """Undo the completed steps of a run that has failed: a leg of its own, over what was journaled."""
-    state = msgspec.structs.replace(failed.state, **_tables(failed, why))
+    state = msgspec.structs.replace(failed.state, **{**_tables(failed, why), **_of_undo(failed)})
     session = Session(failed.settings, state, failed.working, undoing=True, host=failed.host)
     session.journal.watch = failed.journal.watch  # for whom watches, it is the same leg
     session.journal.tell("run.undoing", None, why.error)
@@ -90,18 +93,35 @@ async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     return session, Exit("failed", ended.value) if ended.status == "completed" else ended
 
 
+def _of_undo(failed: Session) -> dict[str, Any]:
+    """Give what the steps of an undo wait for since a former leg; those of the workflow wait no more."""
+    hooks, underway = failed.journal.hooks, failed.journal.underway
+    return {
+        "hooks": {key: hook if _undoes(hook.step_key) else unpark(hook) for key, hook in hooks.items()},
+        "underway": {key: note for key, note in underway.items() if _undoes(key)},
+    }
+
+
+def _undoes(key: str | None) -> bool:
+    return key is not None and key.startswith(UNDOING)
+
+
 async def _undoing(session: Session, failed: Session, error: Any) -> Any:
     """Give the error with which the run ends, once all is undone that can be."""
+    entries, undos = session.replay.entries, failed.undos()
     if not session.journal.undoing:
-        children = [key for key in failed.children_under_way() if key not in failed.undos]
-        await session.keep(plan(session.replay.entries, failed.undos, children))
-    keys, entries = session.journal.undoing, session.replay.entries
+        taken = next(filter(_undoes, entries), None)
+        if taken is not None:
+            await session.stop(UnexpectedError(taken, reserved(taken)))
+        await session.keep(plan(entries, undos, failed.children_under_way()))
+    keys = session.journal.undoing
+    # A step of the plan has completed; a child that was under way, or cut off, has not.
+    children = [key for key in keys if key not in entries or entries[key].kind == CUT]
     failures: list[NotUndone] = []
-    children = [key for key in keys if key in session.journal.children and key not in failed.undos]
     for key in children:
         failures += await _undone_child(session, key, failed)
     steps = [key for key in keys if key not in children]
-    failures += await undo_all(BoundStep(session), steps, entries, failed.undos)
+    failures += await undo_all(BoundStep(session, UNDOING), steps, entries, undos)
     return reported(error, failures)
 
 
@@ -133,7 +153,7 @@ def next_state(flow: Described | None, before: ResumeState, session: Session, wh
 
 def _tables(session: Session, why: Exit) -> dict[str, Any]:
     journal, entries = session.journal, session.replay.entries
-    underway = journal.underway
+    underway = {} if why.status in {"completed", "failed"} else journal.underway
     return {
         "entries": entries,
         "hooks": session.waits(why) if journal.hooks else {},

@@ -12,8 +12,8 @@ from awaitpy import _payload as payloads
 from awaitpy._policy import DEFAULT
 from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
-from awaitpy._wire import CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
-from awaitpy.errors import PendingHook, UnexpectedError
+from awaitpy._wire import ANSWER, CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
+from awaitpy.errors import PendingHook, PendingTimer, UnexpectedError
 from awaitpy.events import Retried
 from awaitpy.result import Err, Ok
 
@@ -45,9 +45,13 @@ async def run_new(session: Session, call: Call) -> Any:
     held = session.waiting.pop(call.key, None)
     if held is not None and (known := _waiting.known(held, call.fn, call.returns)) is not None:
         return Err(known)
+    if held is not None and call.policy.settles and not (held.judged or held.race):
+        return Err(PendingHook(held.hook_id))  # an undo that waits is not called again
     attempt = 1
     note = session.journal.underway.get(call.key)
-    if note is not None and call.fn is not _timers.pending_timer:
+    if note is not None:
+        if _attempts.sleeps(note):
+            return Err(PendingTimer(call.key, note.until))
         if note.began and call.policy.on_unknown == "fail":
             session.active += 1
             return await keep(session, call, Err(_attempts.interrupted(note)), None)
@@ -73,7 +77,11 @@ async def settled(
 ) -> Any:
     """Journal what an attempt gave, which still counts as under way, or make another."""
     while failure is not None or not is_wait(given):
-        delay = _attempts.delay(session, call.policy, attempt, failure, given)
+        try:
+            delay = _attempts.delay(session, call.policy, attempt, failure, given)
+        except Exception as cause:  # noqa: BLE001  what users hand in may raise anything
+            session.done()
+            await session.stop(UnexpectedError(call.key, cause))
         if delay is None:
             return await keep(session, call, given, failure)
         error = given.error if failure is None else failure
@@ -83,8 +91,7 @@ async def settled(
         failure, given = await _attempts.make(session, call, attempt)
     session.journal.tell("step.waiting", call.key)
     session.done()
-    if call.policy.on_unknown is not None:
-        await _attempts.clear(session, call.key)
+    await _attempts.clear(session, call.key)
     return given
 
 
@@ -106,8 +113,7 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
     finally:
         session.done()
     if error is not None:
-        if error.cause is failure:
-            await _attempts.clear(session, key)
+        await _attempts.clear(session, key)
         await session.stop(error)
     return given
 
@@ -147,6 +153,18 @@ def _journal_error(key: str, cause: Exception, returns: Returns) -> Exception:
     return cause
 
 
+_ERRORS: Final = frozenset({ERROR, TIMEOUT, POLICY})
+
+
+def _error_of(entry: Entry, returns: Returns) -> Any:
+    """Read the error of a step. Raises `Misfit`."""
+    if entry.kind == POLICY:
+        return _attempts.error_of(entry)
+    if entry.kind == TIMEOUT:
+        return _waiting.timed_out(entry)
+    return returns.errors.decode(entry.payload, entry.form)
+
+
 async def replayed(session: Session, entry: Entry, call: Call) -> Any:
     """Give what the journal has for a step. Raises `Misfit`."""
     returns = call.returns
@@ -158,16 +176,12 @@ async def replayed(session: Session, entry: Entry, call: Call) -> Any:
     session.journal.tell("step.replayed", entry.key)
     if entry.kind == VALUE:
         return returns.values.decode(entry.payload, entry.form)
-    if entry.kind == ERROR:
-        return Err(returns.errors.decode(entry.payload, entry.form))
-    if entry.kind == TIMEOUT:
-        return Err(_waiting.timed_out(entry))
+    if entry.kind in _ERRORS:
+        return Err(_error_of(entry, returns))
     if entry.kind == HOOK:
         return _hooks.restored(entry.payload)
-    if entry.kind == POLICY:
-        return Err(_attempts.error_of(entry))
-    if entry.kind == ELAPSED:
-        return None
+    if entry.kind == ELAPSED or (entry.kind == ANSWER and call.policy.settles):
+        return None  # an undo that waited is over, and is not asked for its terms again
     if entry.hook_id is None:
         raise payloads.Misfit("$", f"the entry is a {entry.kind_name}, which no step gives")
     return await _answered(session, entry, call, entry.hook_id)

@@ -47,6 +47,8 @@ def refined(policy: Policy, given: dict[str, Any]) -> Policy:
         raise TypeError(f"step.options has no {unknown[0]}=; it takes {', '.join(sorted(_OPTIONS))}.")
     if given.get("timeout") is not None:
         given = {**given, "timeout": in_seconds(given["timeout"])}
+        if not given["timeout"] >= 0:  # NaN too
+            raise ValueError(f"step.options(timeout=) can't be negative, and is {given['timeout']:g} s.")
     if given.get("on_unknown") not in {None, "run", "fail"}:
         raise ValueError(f"step.options(on_unknown=) is 'run' or 'fail', not {given['on_unknown']!r}.")
     return msgspec.structs.replace(policy, **given)

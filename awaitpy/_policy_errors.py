@@ -58,7 +58,7 @@ class NotUndone(PolicyError):
     reason: str
 
     def __str__(self) -> str:
-        return f"Step {self.step_key!r} was not undone: {self.reason}."
+        return f"Step {self.step_key!r} was not undone: {self.reason.removesuffix('.')}."
 
 
 @attrs.frozen(repr=False)

@@ -34,6 +34,7 @@ class Replay:
         "early",
         "entries",
         "turn",
+        "unpaced",
         "version",
     )
 
@@ -50,6 +51,8 @@ class Replay:
             self.due.pop(key, None)
         self.asked: set[str] = set()
         self._passed: set[str] = set()
+        # Keys that may be given before their turn: nobody sees which of them was first.
+        self.unpaced: set[str] = set()
         self._order = iter(list(self.due))
         self.turn = next(self._order, None)
         self.early = False
@@ -72,6 +75,9 @@ class Replay:
             self.early = self.due.pop(key, None) is not None
             if self.early and self._counts is not None:
                 self._counts.subtract(_prefixes(key))
+            if self.early and key in self.unpaced:
+                self.early = False
+                self.pass_early(key)
         return self.entries.get(key)
 
     def pass_turn(self, key: str) -> None:
@@ -97,6 +103,12 @@ class Replay:
         if key == self.turn:
             self._skip_passed()
 
+    def drop(self, key: str) -> None:
+        """Take out an entry that nobody asks for any more."""
+        if key in self.due:
+            self.ask(key)
+            self.pass_early(key)
+
     def skip_to(self, key: str) -> None:
         """Make it the turn of this key: those before it come no more, or later than their turn."""
         while self.turn is not None and self.turn != key:
@@ -117,6 +129,10 @@ class Replay:
         if prefix and self._count(prefix) == 0:
             return False
         return any(e.kind != CUT and e.key.startswith(prefix) for e in self.due.values())
+
+    def left_in(self, prefix: str) -> list[str]:
+        """Give the keys of a scope that are due, cut steps too."""
+        return [key for key in self.due if key.startswith(prefix)] if self._count(prefix) else []
 
     def _count(self, prefix: str) -> int:
         if self._counts is None:

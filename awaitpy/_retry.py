@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import attrs
 
@@ -10,13 +11,23 @@ from awaitpy._policy import in_seconds
 from awaitpy.errors import StepTimeout
 
 
-def _positive(_: Any, attribute: Any, value: Any) -> None:
-    if not value >= 0:  # NaN too
-        raise ValueError(f"Retry({attribute.name}=) can't be negative, and is {value!r}.")
+def _within(least: float, most: float) -> Callable[[Any, Any, Any], None]:
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if not least <= value <= most:  # NaN too
+            raise ValueError(f"Retry({attribute.name}=) is from {least:g} to {most:g}, not {value!r}.")
+
+    return check
 
 
-def _classes(given: type[Any] | tuple[type[Any], ...]) -> tuple[type[Any], ...]:
-    return given if isinstance(given, tuple) else (given,)
+def _classes(given: type[Any] | Iterable[type[Any]]) -> tuple[type[Any], ...]:
+    classes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, type) else (given,)
+    isinstance(None, classes)  # TypeError here, and not when the first attempt has failed
+    return classes
+
+
+# Longer than any run: what is added to a date has to stay one.
+_AGES: Final = 1e9
+_NUMBER: Final = _within(0, _AGES)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,11 +42,11 @@ class Retry:
     the function. A wait is never an error.
     """
 
-    attempts: int = attrs.field(default=3, validator=_positive)
-    delay: float = attrs.field(default=1.0, converter=in_seconds, validator=_positive)
-    backoff: float = attrs.field(default=2.0, validator=_positive)
-    max_delay: float = attrs.field(default=300.0, converter=in_seconds, validator=_positive)
-    jitter: float = attrs.field(default=0.0, validator=_positive)
+    attempts: int = attrs.field(default=3, validator=_within(1, _AGES))
+    delay: float = attrs.field(default=1.0, converter=in_seconds, validator=_NUMBER)
+    backoff: float = attrs.field(default=2.0, converter=float, validator=_NUMBER)
+    max_delay: float = attrs.field(default=300.0, converter=in_seconds, validator=_NUMBER)
+    jitter: float = attrs.field(default=0.0, validator=_within(0, 1))
     on: tuple[type[Any], ...] = attrs.field(default=(Exception, StepTimeout), converter=_classes)
     never: tuple[type[Any], ...] = attrs.field(default=(), converter=_classes)
 

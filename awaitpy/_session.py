@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from awaitpy import _tasks
+from awaitpy import _tasks, errors
 from awaitpy._journal import Journal
 from awaitpy._leg import QUIET, STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
 from awaitpy._tree import waiting
+from awaitpy._undo import Undo
 from awaitpy._waits import unpark
+from awaitpy._wire import UNDOING
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType
 
+    from awaitpy._payload import Returns
+    from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
-    from awaitpy._undo import Undo
     from awaitpy._wire import Entry, OpenHook
 
 
@@ -50,13 +53,16 @@ class Session:
         "called",
         "cancelled",
         "codecs",
+        "copies",
         "drains",
         "exit",
+        "failing",
         "host",
         "hosted",
         "inside",
         "journal",
         "left",
+        "losing",
         "mark",
         "over",
         "pacing",
@@ -67,8 +73,10 @@ class Session:
         "returns",
         "root",
         "settings",
+        "spares",
         "state",
-        "undos",
+        "undoable",
+        "undoing",
         "waiting",
         "working",
     )
@@ -99,11 +107,17 @@ class Session:
         if state.underway:
             self.waiting.update(dict.fromkeys(state.underway))
         self.parked: dict[str, PendingHook | PendingTimer] = {}
-        self.undos: dict[str, Undo] = {}
+        self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
+        self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
+        # By policy, as a step that says how it is undone may cost next to nothing more than another.
+        self.undoable: list[tuple[Policy, dict[str, Returns]]] = []
+        self.copies: dict[str, Any] = {}
+        self.undoing = undoing
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
         self.exit: Exit | None = None
+        self.failing: Exit | None = None
         self.over = False
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.active = 0
@@ -115,7 +129,11 @@ class Session:
         self.root = root
         # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
         self._unwatched = not (
-            self.journal.observed or state.forgotten or state.end or self.cancelled is not None
+            self.journal.observed
+            or state.forgotten
+            or state.end
+            or state.undoing
+            or self.cancelled is not None
         )
         self.quick = self._unwatched
         self._cancels = root.cancelling()
@@ -132,10 +150,16 @@ class Session:
 
     async def keep(self, entry: Entry) -> None:
         """Add an entry outside the call of a step's function: what goes wrong ends the run."""
+        failure: Exception | None = None
+        self.active += 1  # while a store writes it, the branch is not at rest
         try:
             await self.journal.add(entry)
         except Exception as cause:  # noqa: BLE001  a store may raise anything
-            await self.stop(UnexpectedError(entry.key, cause))
+            failure = cause
+        finally:
+            self.done()
+        if failure is not None:
+            await self.stop(UnexpectedError(entry.key, failure))
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
@@ -157,7 +181,7 @@ class Session:
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
-        if self.exit is None:
+        if self.exit is None and key not in self.losing:
             self.journal.cut(key)
             self.quick = False
 
@@ -217,13 +241,40 @@ class Session:
         """End the run with an error of awaitpy: it is interrupted and can be resumed."""
         await self._end(Exit("interrupted", error))
 
+    def undos(self) -> dict[str, Undo]:
+        """Give how each step that has completed is undone, by its key."""
+        return {
+            key: Undo(key, returns, self.copies.get(key), policy)
+            for policy, done in self.undoable
+            for key, returns in done.items()
+        }
+
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""
-        undoing = {*self.state.undoing, *self.children_under_way()}
-        if undoing and self.exit is None:
-            # All that is to be undone has to be asked for, also what another branch has begun.
-            await self.quiet(until=lambda: self.undos.keys() | self.called.keys() >= undoing)
-        await self._end(Exit("failed", error))
+        self.failing = self.failing or Exit("failed", error)
+        self.quick = False
+        if self.exit is None and not self._all_asked():
+            # Other branches first say of all that was done before, or has begun, how it is undone.
+            await self.quiet(until=self._all_asked, idle=False)
+        await self._end(self.failing)
+
+    def _all_asked(self) -> bool:
+        """Whether all that may have to be undone was asked for."""
+        return not self.replay.due and self.called.keys() >= set(self.children_under_way())
+
+    async def begin(self, key: str) -> None:
+        """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
+        if self.cancelled is not None:
+            await self.fail(errors.Cancelled(self.cancelled))
+        if self.state.undoing and not self.undoing:
+            await self.quiet(until=self._is_ending)
+            if not self._is_ending():
+                await self.stop(no_longer_fails(key))
+        if self._is_ending():
+            await self.fail(None)  # the error that came first counts
+
+    def _is_ending(self) -> bool:
+        return self.exit is not None or self.failing is not None
 
     async def refuse(self, error: Any) -> NoReturn:
         """End the leg because a delivery was refused: the hook is pending again."""
@@ -306,6 +357,8 @@ class Session:
         self.parked[key] = pending
         if child is None:
             self._tell_wait(pending)
+        if self.spares and self.exit is None:
+            self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
@@ -322,6 +375,13 @@ class Session:
             self._root_leaves = self._root_leaves and not in_root
         await self.leave()
 
+    def _replace(self) -> None:
+        """Let another task take the place of one that parks, where only so many may be at work."""
+        task: Any = asyncio.current_task()
+        spare = self.spares.pop(task, None)
+        if spare is not None:
+            spare(task)
+
     def _tell_wait(self, pending: PendingHook | PendingTimer) -> None:
         if isinstance(pending, PendingHook):
             self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
@@ -335,7 +395,7 @@ class Session:
         self._settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self._suspended())
+            self._close(self.exit or self.failing or self._suspended())
         finally:
             self._settling = False
             wake(self._news)
@@ -393,6 +453,8 @@ class Session:
             await self.idle()
         if self.replay.due and self.replay.due_in(""):
             return Exit("interrupted", self.replay.drift(None))
+        if self.state.undoing and not self.undoing:
+            return Exit("interrupted", no_longer_fails(None))
         return Exit("completed", value=value)
 
     def _swallowed(self) -> Exit:
@@ -447,6 +509,11 @@ class Session:
             key: hook if hook.step_key in self.parked else unpark(hook)
             for key, hook in self.journal.hooks.items()
         }
+
+
+def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
+    """Describe a run that is being undone since it failed, and whose code now goes on."""
+    return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
 
 
 class Host(msgspec.Struct, frozen=True):

@@ -226,9 +226,9 @@ def cancel(state: ResumeState, reason: str = "") -> ResumeState:
     """Give a state whose next `resume` ends with `Err(Cancelled(reason))`, its undo included.
 
     No new step of the workflow runs then, and no wait is answered. A finished run stays as it is, and
-    so does one that is cancelled already.
+    so does one that is being undone or is cancelled already.
     """
-    if state.end is not None or state.cancelled is not None:
+    if state.end is not None or state.cancelled is not None or state.undoing:
         return state
     return changed(state, cancelled=reason)
 
@@ -263,8 +263,9 @@ def rewind(state: ResumeState, key: str) -> ResumeState:
     keys = list(state.entries)
     gone = keys[keys.index(key) :]
     kept = set(keys).difference(gone)
-    forgotten = tuple(set(state.forgotten).difference(gone))
-    return _without(state, gone, forgotten, {k: c for k, c in state.children.items() if k in kept})
+    forgotten = tuple(k for k in state.forgotten if k not in set(gone))
+    children = {k: child for k, child in state.children.items() if k in kept}
+    return msgspec.structs.replace(_without(state, gone, forgotten, children), underway={})
 
 
 def _within(state: ResumeState, path: str, verb: Callable[[ResumeState, str], ResumeState]) -> ResumeState:
@@ -293,6 +294,7 @@ def _without(
         raise _undone(state, undone or state.undoing)
     entries = dict(state.entries)
     tables = Tables(state)
+    over = state.end is not None or bool(state.undoing)
     for key in keys:
         _reopen(entries.pop(key), tables.hooks, tables.closed)
     return changed(
@@ -301,11 +303,11 @@ def _without(
         hooks=tables.hooks,
         closed=tables.closed,
         forgotten=forgotten,
-        status="interrupted" if state.end is not None else state.status,
+        status="interrupted" if over else state.status,
         end=None,
-        underway={},
+        underway={} if over else state.underway,
         undoing=(),
-        cancelled=None,
+        cancelled=None if over else state.cancelled,
         children=children,
     )
 

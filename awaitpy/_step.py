@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -14,19 +15,20 @@ from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
 from awaitpy._tasks import place, within
-from awaitpy._undo import Undo
+from awaitpy._undo import reserved
 from awaitpy._waits import is_wait
-from awaitpy._wire import VALUE, Entry, encode
+from awaitpy._wire import UNDOING, VALUE, Entry, encode
 from awaitpy.errors import AwaitpyError, JournalError, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.result import Err, Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from awaitpy._leg import Children
     from awaitpy._payload import Returns
+    from awaitpy._race import Branch
     from awaitpy._session import Session
 
 _Raw: Final = msgspec.Raw
@@ -37,14 +39,21 @@ _leave: Final = place.reset
 class BoundStep:
     """The `step` of one run: see `awaitpy.Step` for what it promises."""
 
-    __slots__ = ("_policy", "_prefix", "_session", "_special", "_undo")
+    __slots__ = ("_branch", "_policy", "_prefix", "_session", "_special", "_undo")
 
-    def __init__(self, session: Session, prefix: str = "", policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, session: Session, prefix: str = "", policy: Policy = DEFAULT, branch: Branch | None = None
+    ) -> None:
         self._session = session
         self._prefix = prefix
         self._policy = policy
-        self._undo = policy.undo
-        self._special = policy is not DEFAULT and (policy.watched or policy.returns is not MISSING)
+        self._branch = branch
+        self._undo: dict[str, Returns] | None = None
+        if policy.undo is not None:
+            self._undo = {}
+            session.undoable.append((policy, self._undo))
+        special = policy is not DEFAULT and (policy.watched or policy.returns is not MISSING)
+        self._special = special or branch is not None
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915  written out for speed: nearly every step ends here
         self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -68,7 +77,7 @@ class BoundStep:
                     value = returns.native(entry.payload)
                     replay.pass_turn(full)
                     if self._undo is not None:
-                        self._undoable(full, returns, value)
+                        self._undo[full] = returns
                     return value
             usual = key.__class__ is str and key != "" and full.isascii()
             if replay.due or session.waiting or full in replay.asked or not usual:
@@ -98,7 +107,7 @@ class BoundStep:
             if failure is None and unkept and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
-                    self._undoable(full, returns, given)
+                    self._undo[full] = returns
                 return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
@@ -125,11 +134,11 @@ class BoundStep:
 
     def options(self, **policy: Any) -> BoundStep:
         """Give the same step under a policy: see `awaitpy.Step.options`."""
-        return BoundStep(self._session, self._prefix, refined(self._policy, policy))
+        return self.under(refined(self._policy, policy))
 
     def under(self, policy: Policy) -> BoundStep:
         """Give the same step under that very policy."""
-        return BoundStep(self._session, self._prefix, policy)
+        return BoundStep(self._session, self._prefix, policy, self._branch)
 
     async def sleep(self, key: str, duration: timedelta | float) -> None:
         """Go on after this time."""
@@ -155,7 +164,43 @@ class BoundStep:
 
     def scope(self, name: str) -> BoundStep:
         """Give the same step with its keys under `name/`."""
-        return BoundStep(self._session, f"{self._prefix}{name}/", self._policy)
+        return BoundStep(self._session, f"{self._prefix}{name}/", self._policy, self._branch)
+
+    async def map(
+        self,
+        key: str,
+        fn: Callable[[Any], Any],
+        items: Iterable[Any],
+        /,
+        *,
+        limit: int | None = 10,
+        collect: bool = False,
+    ) -> list[Any]:
+        """Run `fn` for each item, at most `limit` at once; give the results in order."""
+        from awaitpy._map import Map  # noqa: PLC0415  most programs have none
+
+        await self._ready(key)
+        name = str.__str__(key)
+        scoped = self.scope(name)
+        take = scoped.attempt if collect else scoped
+        work = Map(self._session, f"{self._prefix}{name}/", take, fn, items, limit)
+        return await work.results(self._admit, self._cut, stops=not collect)
+
+    async def race(self, key: str, branches: Mapping[str, Callable[[Any], Awaitable[Any]]], /) -> Any:
+        """Let branches run, and give the first that finishes; the others are cancelled."""
+        from awaitpy._race import Contest  # noqa: PLC0415  most programs have none
+
+        await self._ready(key)
+        full = self._prefix + str.__str__(key)
+
+        def lane(name: str, branch: Branch) -> BoundStep:
+            return BoundStep(self._session, f"{full}/{name}/", self._policy, branch)
+
+        contest = Contest(self._session, full, branches, lane, self._branch)
+        try:
+            return await contest.winner(self._admit)
+        except (AwaitpyError, payloads.Misfit) as error:
+            await _untakable(self._session, full, error)
 
     def _children(self) -> Children | None:
         children = self._session.settings.children
@@ -175,9 +220,12 @@ class BoundStep:
         With `ends` an error ends the workflow. With `children` the step is a child.
         """
         session = self._session
-        if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
-            await _misused(session, key)
+        await self._ready(key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
+        if key.startswith(UNDOING) and self._prefix != UNDOING:
+            await session.stop(UnexpectedError(key, reserved(key)))
+        if self._branch is not None:
+            self._branch.note(key)
         try:
             entry = session.replay.ask(key)
             call = (
@@ -186,37 +234,66 @@ class BoundStep:
                 else children.call(session, key, fn, args, kwargs, self._policy)
             )
             if entry is None:
-                if session.cancelled is not None:
-                    await session.fail(errors.Cancelled(session.cancelled))
-                if session.replay.due or session.read_only:
-                    await self._check_drift(key)
+                await self._admit(key)
                 given = await (run_new if children is None else children.run_new)(session, call)
             else:
-                if session.replay.early:
-                    await session.hold(key)
-                given = await replayed(session, entry, call)
+                given = await self._replayed(entry, call)
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(session, key, error)
         return await self._ended(ends, call, given)
+
+    async def _replayed(self, entry: Entry, call: Call) -> Any:
+        """Give what the journal has for a step, when it is its turn."""
+        session, branch = self._session, self._branch
+        if branch is not None:
+            branch.replays(call.key)
+        if session.replay.early:
+            await session.hold(call.key)
+        given = await replayed(session, entry, call)
+        if branch is not None:
+            branch.replayed(call.key)
+        return given
+
+    async def _ready(self, key: Any) -> None:
+        """End what calls too late, inside another step, or without a key."""
+        session = self._session
+        if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
+            await _misused(session, key)
+
+    async def _admit(self, key: str) -> None:
+        """End the run, or the branch of a race that is lost, unless something new may begin here."""
+        session = self._session
+        if self._branch is not None:
+            await self._branch.go_on()
+        await session.begin(key)
+        if session.replay.due or session.read_only:
+            await self._check_drift(key)
+
+    def _cut(self, key: str) -> None:
+        """Note a step that is cut off before it began."""
+        if self._branch is None or not self._branch.lost:
+            self._session.cut(key)
 
     async def _ended(self, ends: bool, call: Call, given: Any) -> Any:
         """Give the value; take a wait further; end the workflow with an error, if that `ends` it."""
         session = self._session
         if given.__class__ is Err:
             if is_wait(given):
+                if self._branch is not None:
+                    await self._branch.wait(given.error)
                 given = await _waited(session, call, given.error)
             if given.__class__ is Err:
                 if ends:
+                    if self._branch is not None:
+                        await self._branch.go_on()
                     await session.fail(given.error)
                 return given
         value = given.value if given.__class__ is Ok else given
         if self._undo is not None:
-            self._undoable(call.key, call.returns, value)
+            self._undo[call.key] = call.returns
+            if session.replay.entries[call.key].kind != VALUE:
+                session.copies[call.key] = deepcopy(value)  # nothing but its wait reads it from the journal
         return value
-
-    def _undoable(self, key: str, returns: Returns, value: Any) -> None:
-        """Note how a step that has completed is undone, should the run fail."""
-        self._session.undos[key] = Undo(key, returns, value, self._policy)
 
     def _returns(self, key: str, fn: Any) -> Returns:
         """Give the codecs of what `fn` gives. Raises `JournalError` for annotations of no type."""
@@ -235,6 +312,8 @@ class BoundStep:
             if (blind := session.settings.blind) is not None:
                 blind.add(key)
             return
+        if self._branch is not None and self._branch.over:
+            await session.stop(replay.drift(key))  # this branch has won without that step
         if not replay.due_in(prefix):
             return
         parallel = asyncio.current_task() is not session.root

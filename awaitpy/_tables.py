@@ -27,6 +27,11 @@ _race = msgspec.msgpack.Decoder(Race).decode
 _keys = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
+def race_of(entry: Entry) -> Race:
+    """Read how a race was decided. Raises a `MsgspecError` if the entry is damaged."""
+    return _race(entry.payload)
+
+
 class Tables:
     """What a state knows beside its entries, as it changes with each of them."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -35,7 +35,7 @@ def pending_timer(
     if until is not None:
         if until.tzinfo is None:
             raise ValueError("A time needs a zone: give datetime.now(timezone.utc), not a naive one.")
-        return Err(PendingTimer(until=until))
+        return Err(PendingTimer(until=until.astimezone(UTC)))
     return Err(PendingTimer(duration=timedelta(seconds=in_seconds(duration or 0))))
 
 
@@ -51,7 +51,7 @@ async def sleep(session: Session, key: str, asked: PendingTimer) -> None:
 
 async def _until(session: Session, key: str, asked: PendingTimer) -> datetime:
     note = session.journal.underway.get(key)
-    if note is not None and note.until is not None and not note.attempts:
+    if note is not None and note.until is not None:
         return note.until
     until = asked.until or session.settings.clock() + (asked.duration or timedelta())
     await session.journal.add(noted(Underway(key, until=until)))
@@ -69,9 +69,13 @@ async def pause(session: Session, pending: PendingTimer) -> None:
         elif _delivered(session):
             # What was delivered before the time was over comes first, though the leg came later.
             await session.quiet(until=lambda: session.exit is not None)
+        else:
+            await asyncio.sleep(0)  # attempts without a delay let other branches come in between
     except asyncio.CancelledError:
         session.cut(pending.step_key)
         raise
+    except Exception as cause:  # noqa: BLE001  a clock and a sleep of users may raise anything
+        await session.stop(UnexpectedError(pending.step_key, cause))
 
 
 def _delivered(session: Session) -> bool:
@@ -126,8 +130,3 @@ _BITS: Final = 53
 def draw(entropy: Callable[[int], bytes]) -> float:
     """Make a number from 0 up to 1 of random bytes."""
     return (int.from_bytes(entropy(7), "big") >> 3) / (1 << _BITS)
-
-
-def is_timer(given: Any) -> bool:
-    """Whether a step gave what `pending_timer` gives."""
-    return given.__class__ is Err and given.error.__class__ is PendingTimer

@@ -10,10 +10,11 @@ from awaitpy import errors
 from awaitpy._payload import Misfit
 from awaitpy._policy import Policy
 from awaitpy._wire import UNDO, UNDOING, VALUE, Entry, encode
+from awaitpy.errors import StepMisuse
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from awaitpy._payload import Returns
 
@@ -33,12 +34,20 @@ class Undo(msgspec.Struct, frozen=True):
         return self.returns.values.decode(entry.payload, entry.form)
 
 
-def plan(entries: dict[str, Entry], undos: Mapping[str, Undo], children: list[str]) -> Entry:
+def reserved(key: str) -> StepMisuse:
+    """Describe a step of a workflow whose key is one of an undo."""
+    return StepMisuse(
+        f"Step {key!r} has a key that begins with {UNDOING!r}, as only those of the steps do that undo "
+        "others. Give it another key."
+    )
+
+
+def plan(entries: Mapping[str, Entry], undos: Mapping[str, Undo], children: Sequence[str]) -> Entry:
     """Give the entry that says which steps are undone: the last journaled first.
 
     Before them the children that are under way, the last begun first.
     """
-    keys = (*reversed(children), *(key for key in reversed(entries) if key in undos))
+    keys = (*reversed(children), *(key for key in reversed(list(entries)) if key in undos))
     return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
 
 
@@ -68,7 +77,7 @@ async def _undone(step: Any, key: str, entry: Entry | None, undo: Undo | None) -
         return errors.NotUndone(key, misfit.problem)
     undoes, policy = undo.policy.undo, undo.policy
     under = step.under(Policy(retry=policy.retry, timeout=policy.timeout, settles=True))
-    given = await under.attempt(UNDOING + key, lambda: undoes(value))
+    given = await under.attempt(key, lambda: undoes(value))
     if given.__class__ is not Err:
         return None
     return errors.NotUndone(key, getattr(given.error, "reason", str(given.error)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -64,6 +64,8 @@ Kind = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
 Form = Literal[0, 1, 2, 3]
 Status = Literal["running", "suspended", "completed", "failed", "interrupted"]
 Closed = tuple[Literal["answered", "expired", "lost"], str]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time in a state: text without a zone, which would fit a datetime too, is damage."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -102,7 +104,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     """A value that was injected and not yet taken by a wait."""
 
     value: msgspec.Raw
-    at: datetime
+    at: Moment
     delivery_id: str | None = None
 
 
@@ -112,8 +114,8 @@ class OpenHook(msgspec.Struct, frozen=True, omit_defaults=True):
     hook_id: str
     many: bool = False
     step_key: str | None = None
-    since: datetime | None = None
-    deadline: datetime | None = None
+    since: Moment | None = None
+    deadline: Moment | None = None
     metadata: msgspec.Raw = NIL
     methods: tuple[str, ...] | None = None
     deliveries: tuple[Delivery, ...] = ()
@@ -130,8 +132,8 @@ class Underway(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     key: str
-    attempts: int = 0
-    until: datetime | None = None
+    attempts: Annotated[int, msgspec.Meta(ge=0)] = 0
+    until: Moment | None = None
     began: bool = False
 
 

@@ -34,6 +34,7 @@ EventName = Literal[
     "hook.expired",
     "timer.waiting",
     "timer.elapsed",
+    "race.won",
 ]
 
 

@@ -15,7 +15,7 @@ from typing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
     from typing import Literal, Never, Unpack
     from uuid import UUID
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout, UndoFailed
+    from awaitpy._race import Winner
     from awaitpy._retry import Retry
     from awaitpy.errors import HookTimeout, PendingHook
     from awaitpy.result import Result
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     X = TypeVarWithDefault("X", bound="NoPendingHook | None", default=Never)
 
 P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E")
 T_co = TypeVar("T_co", covariant=True)
@@ -213,6 +215,142 @@ class Step(Acting[E_contra], Protocol[E_contra]):
     ) -> Coroutine[object, Never, Result[V, Never]]: ...
 
     @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, E_contra]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[T]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Result[T, E_contra]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[T]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[V]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[V]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], V],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[V]]: ...
+    @overload
+    def map(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, PendingHook]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[T, HookTimeout]]]: ...
+    @overload
+    def map(
+        self: Step[PendingHook],
+        key: str,
+        fn: Callable[[A], Result[T, PendingHook]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[T, HookTimeout]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, X]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[T, X]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Result[T, X]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[T, X]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[V]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[V, Never]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], V],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, list[Result[V, Never]]]: ...
+    def map(self, *args: Any, **settings: Any) -> Any:
+        """A list of what `fn` gives for each item, in the order of the items.
+
+        Each item is a step of its own, with the keys `key/0`, `key/1`, ... and under the policy of this
+        step. At most `limit` functions are under way (None: all); an item that waits (for a hook, a
+        long sleep or retry) is not, so that all waits are pending together. The first `Err` ends the
+        workflow: no new item begins, and those under way are journaled. With `collect=True` each item
+        gives its `Result`, as by `attempt`.
+        """
+        ...
+
+    def race(
+        self,
+        key: str,
+        branches: Mapping[str, Callable[[Step[E_contra]], Awaitable[T]]],
+        /,
+    ) -> Coroutine[object, Never, Winner[T]]:
+        """The `Winner(name, value)` of branches that run at once: the first to finish.
+
+        Each branch is called with a step of its own, with keys under `key/name/`. The winner is
+        journaled; the others are cancelled and awaited, and their hooks closed: a late delivery is
+        `HookAlreadyResolved`. Of those that finish together the first of the dict wins. An error or
+        an exception of a branch ends the run, as long as nobody has won.
+        """
+        ...
+
+    @overload
     def options(
         self, *, timeout: None = ..., on_unknown: Literal["run"] | None = ..., **policy: Unpack[Options]
     ) -> Step[E_contra]: ...
@@ -347,6 +485,142 @@ class PolicyStep(Acting[E_contra], Protocol[E_contra, F_co]):
     def attempt(
         self, key: str, fn: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[object, Never, Result[V, F_co]]: ...
+
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, E_contra]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[T]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Result[T, E_contra]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[T]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[V]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[V]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], V],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[False] = ...,
+    ) -> Coroutine[object, Never, list[V]]: ...
+    @overload
+    def map(
+        self: PolicyStep[PendingHook, F_co],
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, PendingHook]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[T, HookTimeout | F_co]]]: ...
+    @overload
+    def map(
+        self: PolicyStep[PendingHook, F_co],
+        key: str,
+        fn: Callable[[A], Result[T, PendingHook]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[T, HookTimeout | F_co]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[Result[T, X]]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[T, X | F_co]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Result[T, X]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[T, X | F_co]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], Awaitable[V]],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[V, F_co]]]: ...
+    @overload
+    def map(
+        self,
+        key: str,
+        fn: Callable[[A], V],
+        items: Iterable[A],
+        /,
+        *,
+        limit: int | None = ...,
+        collect: Literal[True],
+    ) -> Coroutine[object, Never, Sequence[Result[V, F_co]]]: ...
+    def map(self, *args: Any, **settings: Any) -> Any:
+        """A list of what `fn` gives for each item, in the order of the items.
+
+        Each item is a step of its own, with the keys `key/0`, `key/1`, ... and under the policy of this
+        step. At most `limit` functions are under way (None: all); an item that waits (for a hook, a
+        long sleep or retry) is not, so that all waits are pending together. The first `Err` ends the
+        workflow: no new item begins, and those under way are journaled. With `collect=True` each item
+        gives its `Result`, as by `attempt`.
+        """
+        ...
+
+    def race(
+        self,
+        key: str,
+        branches: Mapping[str, Callable[[PolicyStep[E_contra, F_co]], Awaitable[T]]],
+        /,
+    ) -> Coroutine[object, Never, Winner[T]]:
+        """The `Winner(name, value)` of branches that run at once: the first to finish.
+
+        Each branch is called with a step of its own, with keys under `key/name/`. The winner is
+        journaled; the others are cancelled and awaited, and their hooks closed: a late delivery is
+        `HookAlreadyResolved`. Of those that finish together the first of the dict wins. An error or
+        an exception of a branch ends the run, as long as nobody has won.
+        """
+        ...
 
     @overload
     def options(

@@ -13,7 +13,7 @@ from tests.benchmarks.orders import ANSWER, ORDER, PLAIN, Approval, Order
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import compared, interleaved
 
-TINY = Scale(rounds=1, steps=(2, 4), runs=2, entries=(2, 5), calls=2, starts=1)
+TINY = Scale(rounds=1, steps=(2, 4), runs=2, items=3, entries=(2, 5), calls=2, starts=1)
 
 
 def nothing() -> None:
@@ -57,6 +57,14 @@ async def test_a_figure_has_a_ratio_for_each_number_of_steps(measure):
     assert family.growth(0).ours == family.against_limit(-1).ours
 
 
+async def test_policies_are_measured_as_well():
+    outcome = await run(runs.journal_with_options, 2)
+    assert list(outcome.state.steps) == ["step-0", "step-1"]
+    assert list((await runs.retried(2)).steps) == ["step-0", "step-1"]
+    assert (await figures.unused_options(TINY)).ratio > 0
+    assert (await figures.retried_replays(TINY)).ratio > 0
+
+
 async def test_sizes_keep_to_their_bars():
     assert 0 < await figures.overhead_per_step(100) <= 24
     assert 5 * 430 < await figures.suspended_size(5) <= 3_300
@@ -98,12 +106,16 @@ async def test_the_table_has_a_line_for_each_figure(capsys):
         "the same per step, 4 against 2",
         "fresh step, untyped lambda, 2 steps",
         "fresh step, untyped lambda, 4 steps",
+        "fresh step, with unused retry and undo",
+        "replay of a retried step, 4 against 2",
         "suspend to resume, 2 steps",
         "suspend to resume, 4 steps",
         "the same per step, 4 against 2",
         "state size, a step",
         "a suspended run of 5 steps",
         "2 runs of 5 steps, suspended and resumed",
+        "step.map, 3 items",
+        "the same, replayed, 3 items",
         "import awaitpy against asyncio, msgspec, attrs",
         "modules that it need not load",
         "inject_hook, 5 entries against 2",

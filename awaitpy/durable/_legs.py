@@ -87,7 +87,7 @@ async def _legs(settings: Settings, work: Work, claimed: Claimed) -> Rest | None
     """Run legs until one could be saved: one that could not goes on with what came meanwhile."""
     lease, stored = claimed.lease, claimed.stored
     while not work.over:
-        stored = stored or await _load(settings, lease.run_id)
+        stored = stored or await _load(settings, lease)
         rest = await _Leg(settings, work, lease, stored).run()
         if rest is not None:
             return rest
@@ -96,10 +96,13 @@ async def _legs(settings: Settings, work: Work, claimed: Claimed) -> Rest | None
     return None
 
 
-async def _load(settings: Settings, run_id: str) -> StoredRun:
-    stored = await settings.ask(lambda: settings.store.load(run_id))
+async def _load(settings: Settings, lease: Lease) -> StoredRun:
+    """Give a run that is still ours. Raises `UnknownRun`, and `LeaseLost` before a step is run in vain."""
+    stored = await settings.ask(lambda: settings.store.load(lease.run_id))
     if stored is None:
-        raise UnknownRun(run_id)
+        raise UnknownRun(lease.run_id)
+    if stored.lease is None or stored.lease.token != lease.token:
+        raise LeaseLost(lease.run_id)  # somebody took it over since it was claimed here
     return stored
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 from awaitpy import (
@@ -21,6 +23,7 @@ from awaitpy import (
     RunError,
     Runner,
     Step,
+    TimerRecord,
     answer,
     inject_hook,
     next_wakeup,
@@ -47,14 +50,17 @@ class RunnerOptions(TypedDict, total=False):
     version: int | None
     retired: Collection[str]
     converter: Converter | None
+    hold: timedelta | float
+    entropy: Callable[[int], bytes]
 
 
 class WorkflowTester(Generic[P, T, E]):
     """One run of a workflow, which a test starts, answers and lets time pass for.
 
     Between any two legs the state becomes bytes or JSON, by turns, as it would between two
-    processes. `clock` is a `FakeClock`; `state` goes on from a state that there is already; the
-    other options are those of `Runner`.
+    processes. `clock` is a `FakeClock`, which short sleeps and delays move; `state` goes on from a
+    state that there is already; the other options are those of `Runner`. Random bytes are the same in
+    each test, unless `entropy` gives others.
     """
 
     def __init__(
@@ -72,7 +78,8 @@ class WorkflowTester(Generic[P, T, E]):
         self._state = state
         self._outcome: Outcome[T, E] | None = None
         watch = self._watch if on_event is None else fan_out(self._watch, on_event)
-        self._runner = Runner(clock=self.clock, on_event=watch, **options)
+        options.setdefault("entropy", Random(0).randbytes)  # noqa: S311  no secret: the same each time
+        self._runner = Runner(clock=self.clock, sleep=self._sleep, on_event=watch, **options)
         self._started: Counter[str] = Counter()
         self._waits: set[str] = set()
         self._as_json = False
@@ -102,6 +109,11 @@ class WorkflowTester(Generic[P, T, E]):
     def pending(self) -> tuple[PendingRecord, ...]:
         """The waits of the run, in the order in which it came to them."""
         return self.state.pending
+
+    @property
+    def timers(self) -> tuple[TimerRecord, ...]:
+        """The steps that sleep or are tried again later, in the order in which the run came to them."""
+        return self.state.timers
 
     @property
     def waiting(self) -> PendingRecord:
@@ -136,6 +148,7 @@ class WorkflowTester(Generic[P, T, E]):
         self._outcome = await self._runner.resume(self._workflow, state)
         self._state = self._outcome.state
         self._waits.update(record.step_key for record in self.pending)
+        self._waits.update(record.step_key for record in self.timers if not record.attempts)
         return self._outcome
 
     def inject(
@@ -223,6 +236,14 @@ class WorkflowTester(Generic[P, T, E]):
         self.clock.move_to(until)
         return self.outcome
 
+    async def wake(self) -> Outcome[T, E]:
+        """Let time pass until the run is due, and resume it. AssertionError if it never is."""
+        due = next_wakeup(self.state)
+        if due is None:
+            raise AssertionError(f"The run ({self.state.status}) is never due: it waits for no time.")
+        self.clock.move_to(max(due, self.clock.now))
+        return await self.resume()
+
     # --- behind it --------------------------------------------------------------------------
 
     def _find(self, to: str | None) -> str:
@@ -238,6 +259,11 @@ class WorkflowTester(Generic[P, T, E]):
         if self._as_json:
             return ResumeState.from_json(state.to_json())
         return ResumeState.from_bytes(state.to_bytes())
+
+    async def _sleep(self, seconds: float) -> None:
+        """Let a short delay pass at once; others get their turn meanwhile."""
+        self.clock.advance(seconds)
+        await asyncio.sleep(0)
 
     def _watch(self, event: Event) -> None:
         if event.key is not None and event.name == "step.started":

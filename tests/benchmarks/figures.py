@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from awaitpy import ResumeState, get_pending_hooks, inject_hook, run
+from awaitpy import ResumeState, Runner, append_entries, get_pending_hooks, inject_hook, resume, run
 from tests.benchmarks import limits, runs
 from tests.benchmarks.orders import ANSWER, HOOK
 from tests.benchmarks.timing import Ratio, Stopwatch, compared, interleaved
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
     from tests.benchmarks.timing import Block
 
@@ -27,6 +28,7 @@ class Scale:
     rounds: int = 15
     steps: tuple[int, ...] = (100, 1_000, 10_000)
     runs: int = 1_000
+    items: int = 1_000
     entries: tuple[int, int] = (100, 100_000)
     calls: int = 1_000
     starts: int = 25
@@ -96,6 +98,68 @@ def _whole(work: Callable[[int], Awaitable[object]]) -> MakeBlock:
         return block
 
     return make
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
+async def mapped(scale: Scale) -> dict[str, Ratio]:
+    """Compare `step.map` with a gather of plain steps, fresh and replayed."""
+    flows = (runs.map_orders, runs.gather_orders)
+    fresh = [_whole(lambda n, flow=flow: run(flow, n))(scale.items, 1) for flow in flows]
+    states = [(await run(flow, scale.items)).state for flow in flows]
+    again = [_replay(flow, state) for flow, state in zip(flows, states, strict=True)]
+    times = await interleaved(scale.rounds, *fresh, *again)
+    return {"step.map": compared(*times[:2]), "the same, replayed": compared(*times[2:])}
+
+
+def _replay(flow: Callable[..., Coroutine[Any, Any, None]], state: ResumeState) -> Block:
+    """Replay all steps: what was journaled is all there, and how the run ended is not."""
+    unfinished = append_entries(Runner().start(flow, len(state.steps)), *state.steps.values())
+    watch = Stopwatch()
+
+    async def block() -> float:
+        watch.start()
+        kept = await resume(flow, unfinished)
+        watch.stop()
+        del kept
+        return watch.taken()
+
+    return block
+
+
+# --- policies -----------------------------------------------------------------------------------
+
+
+async def unused_options(scale: Scale) -> Ratio:
+    """Steps under options that have nothing to do, against steps without."""
+    steps = scale.steps[-1]
+    blocks = (
+        _whole(lambda n: run(runs.journal_with_options, n))(steps, 1),
+        _whole(lambda n: run(runs.journal_orders, n))(steps, 1),
+    )
+    return compared(*await interleaved(scale.rounds, *blocks))
+
+
+async def retried_replays(scale: Scale) -> Ratio:
+    """A replayed step that was tried twice: in a long run against one in a shorter."""
+    before, last = scale.steps[-2:]
+    blocks = [_replay_retried(await runs.retried(size), last // size) for size in (last, before)]
+    return compared(*await interleaved(scale.rounds, *blocks))  # as many steps in each
+
+
+def _replay_retried(state: ResumeState, times: int) -> Block:
+    watch = Stopwatch()
+
+    async def block() -> float:
+        for _ in range(times):
+            watch.start()
+            kept = await resume(runs.journal_retried, state)
+            watch.stop()
+            del kept
+        return watch.taken()
+
+    return block
 
 
 # --- suspended runs -----------------------------------------------------------------------------

@@ -51,12 +51,19 @@ async def rows(scale: Scale) -> AsyncIterator[Row]:
     plain = await figures.fresh_plain(scale)
     for row in _against_limit(plain, "fresh step, untyped lambda", 3, "× L"):
         yield row
+    unused = await figures.unused_options(scale)
+    yield _ratio("fresh step, with unused retry and undo", 1.05, unused, "× without")
+    replays = await figures.retried_replays(scale)
+    before, last = scale.steps[-2:]
+    yield _ratio(f"replay of a retried step, {last:,} against {before:,}", 1.4, replays, "×")
     for row in _round_trips(await figures.round_trips(scale)):
         yield row
     yield await _overhead(scale.steps[0])
     yield await _suspended_size()
     many = await figures.many_runs(scale)
     yield _ratio(f"{scale.runs:,} runs of 5 steps, suspended and resumed", 1.5, many, "× by hand")
+    for name, ratio in (await figures.mapped(scale)).items():
+        yield _ratio(f"{name}, {scale.items:,} items", 1.5, ratio, "× gather")
     for row in _starts(scale):
         yield row
     few, most = scale.entries

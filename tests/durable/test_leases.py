@@ -8,6 +8,7 @@ import pytest
 
 from awaitpy import Ok
 from awaitpy.durable import StoreError
+from awaitpy.durable._resting import serve_one
 
 from .conftest import turns, until
 
@@ -139,3 +140,13 @@ async def test_a_delivery_while_another_process_works_is_taken_there(world):
         assert (await world.clock.run(delivery)).unwrap().result == Ok("hello")
         assert (await world.clock.run(task)).result == Ok("hello")
     assert world.ran["b"] == 1
+
+
+async def test_a_process_that_was_stopped_after_its_claim_runs_no_step_in_vain(world):
+    async with world.durable() as durable:
+        await durable.enqueue(world.plain, 1, run_id="r")
+        now = world.clock.now
+        (old,) = await world.disk.claim("stopped", now=now, until=now + 60, run_id="r")
+        await world.disk.claim("other", now=now + 61, until=now + 121, run_id="r")
+        await serve_one(durable._settings, durable._works, old)
+    assert world.ran == {}

@@ -16,21 +16,28 @@ from hypothesis import strategies as st
 
 from awaitpy import (
     AwaitpyError,
+    Entry,
     HookAlreadyResolved,
     PendingHook,
     PendingRecord,
     ResumeState,
+    Retry,
     Runner,
     StateError,
     Step,
     UnexpectedError,
+    append_entries,
+    cancel,
     create_hook,
+    forget,
     get_pending_hooks,
     inject_hook,
     next_wakeup,
     pending_hook,
+    rewind,
 )
 from awaitpy._state import changed
+from awaitpy._wire import KINDS
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -45,6 +52,10 @@ def order() -> Order:
     return Order("o-1")
 
 
+def flaky() -> int:
+    raise LookupError
+
+
 async def flow(step: Step[PendingHook], name: str) -> str:
     try:
         await step("order", order)
@@ -52,10 +63,20 @@ async def flow(step: Step[PendingHook], name: str) -> str:
         await step("plain", lambda: [1, "zwei", {"drei": 3.5}])
         await step("first", pending_hook, "first", dict)
         await step.attempt("late", pending_hook, "late", timeout=1)
-        await step("wait", pending_hook, "h", metadata={"who": "me", "n": 1})
+        mine = step.options(undo=print, retry=Retry(delay=60), timeout=60, on_unknown="fail")
+        await mine.sleep("nap", 1)
+        await step.options(timeout=0.001).attempt("slow", asyncio.sleep, 60)
+        await asyncio.gather(
+            step("wait", pending_hook, "h", metadata={"who": "me", "n": 1}),
+            mine.sleep("night", 3600),
+            mine("flaky", flaky),
+        )
     except Exception as error:
         raise AssertionError("a workflow must not see this") from error
     return name
+
+
+async def no_sleep(_: float) -> None: ...
 
 
 async def a_state() -> ResumeState:
@@ -63,7 +84,7 @@ async def a_state() -> ResumeState:
     state = (await Runner(clock=lambda: NOW, run_id="r").run(flow, "n")).state
     state = inject_hook(state, "first", {"a": 1}, delivery_id="d", now=NOW)
     state = (await Runner(clock=lambda: NOW).resume(flow, state)).state
-    later = Runner(clock=lambda: NOW + timedelta(seconds=5))
+    later = Runner(clock=lambda: NOW + timedelta(seconds=5), sleep=no_sleep)
     return (await later.resume(flow, state)).state
 
 
@@ -74,14 +95,19 @@ JSON = STATE.to_json(indent=0)
 
 def test_the_state_under_attack_has_entries_of_every_kind():
     kinds = {entry.kind_name for entry in STATE.steps.values()}
-    assert kinds >= {"value", "hook", "answer", "timeout"}
+    assert kinds >= {"value", "hook", "answer", "timeout", "elapsed", "policy"}
     assert get_pending_hooks(STATE) == ["h"]
+    assert [(timer.step_key, timer.attempts) for timer in STATE.timers] == [("night", 0), ("flaky", 1)]
 
 
 def used(state: ResumeState, loop: Any) -> None:
     """Whatever a user does with a state of unknown origin: only awaitpy's own errors."""
     for look in (
         lambda: state.pending,
+        lambda: state.timers,
+        lambda: cancel(state, "why"),
+        lambda: forget(state, "flaky"),
+        lambda: rewind(state, "plain"),
         lambda: repr(state),
         lambda: next_wakeup(state),
         lambda: ResumeState.from_json(state.to_json()),
@@ -90,10 +116,11 @@ def used(state: ResumeState, loop: Any) -> None:
     ):
         with contextlib.suppress(AwaitpyError):
             look()
-    result = loop.wait(Runner(clock=lambda: NOW).resume(flow, state)).result
-    error = getattr(result, "error", None)
-    if isinstance(error, UnexpectedError):
-        assert isinstance(error.cause, AwaitpyError), repr(error.cause)
+    for tried in (state, cancel(state)):
+        result = loop.wait(Runner(clock=lambda: NOW, sleep=no_sleep).resume(flow, tried)).result
+        error = getattr(result, "error", None)
+        if isinstance(error, UnexpectedError):
+            assert isinstance(error.cause, (AwaitpyError, LookupError)), repr(error.cause)
 
 
 def read(reader: Any, data: Any) -> ResumeState | None:
@@ -355,3 +382,70 @@ def test_a_state_is_a_value():
         STATE.steps["new"] = STATE.steps["plain"]
     with pytest.raises(AttributeError):
         STATE.status = "completed"
+
+
+NEW_KINDS = ["note", "policy", "elapsed", "undo", "race"]
+PAYLOADS = [
+    None, 5, "text", b"x", [], ["a"], [1], {}, {"key": 1}, {"key": "plain"}, ["StepTimeout", {}],
+    ["StepTimeout", {"step_key": 1, "seconds": 2.0}], ["Popen", "ls"], [["StepTimeout"], 1],
+    ["w", ["flaky"], ["h"]],
+    {"key": "plain", "attempts": 2**62, "began": True}, {"key": "plain", "until": "2030-01-01T00:00:00"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NEW_KINDS)
+@pytest.mark.parametrize("payload", PAYLOADS, ids=repr)
+def test_an_entry_of_a_new_kind_with_any_payload_is_a_state_error_or_unreadable(law, kind, payload):
+    for key in ("order", "open", "plain", "slow", "nap", "new"):
+        new = Entry(key, KINDS.index(kind), msgspec.Raw(msgspec.msgpack.encode(payload)))
+        used(changed(STATE, entries={**STATE.steps, key: new}), law)
+        with contextlib.suppress(StateError):
+            used(append_entries(ResumeState.from_bytes(DATA), new), law)
+        ended = changed(STATE, entries={**STATE.steps, key: new}, undoing=("order", "never"))
+        used(ended, law)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"underway": [{"key": "plain", "attempts": 3}]},
+        {
+            "underway": [
+                {"key": "flaky", "attempts": 2**62, "until": {"$time": "2030-01-01T00:00:00+00:00"}}
+            ]
+        },
+        {"underway": [{"key": "flaky", "until": {"$time": "9999-12-31T00:00:00+00:00"}}]},
+        {"underway": [{"key": "flaky", "began": True, "until": {"$time": "1970-01-01T00:00:00+00:00"}}]},
+        {"underway": [{"key": "wait", "until": {"$time": "2030-01-01T00:00:00+00:00"}}]},
+        {"undoing": ["plain", "plain"]},
+        {"undoing": ["never"]},
+        {"undoing": [""], "cancelled": "x"},
+        {"cancelled": ""},
+    ],
+    ids=str,
+)
+def test_what_is_said_of_steps_under_way_may_be_anything(law, more):
+    used(ResumeState.from_json(with_part(more=more)), law)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"more": {"underway": [{"key": "flaky", "until": {"$time": "2030-01-01T00:00:00"}}]}},
+        {"more": {"underway": [{"attempts": 1}]}},
+        {"more": {"underway": [{"key": "flaky", "attempts": -(2**62)}]}},
+        {"more": {"undoing": "plain"}},
+        {"more": {"cancelled": 5}},
+        {"hooks": [{"hook_id": "h", "since": {"$time": "2030-01-01T00:00:00"}}]},
+        {"hooks": [{"hook_id": "h", "deadline": "2030-01-01T00:00:00"}]},
+    ],
+    ids=str,
+)
+def test_a_time_without_a_zone_and_what_is_no_note_are_damage(parts):
+    with pytest.raises(StateError, match="no awaitpy state"):
+        ResumeState.from_json(with_part(**parts))
+
+
+def test_a_note_that_is_damaged_is_told_by_its_key():
+    with pytest.raises(StateError, match="'a' is damaged"):
+        append_entries(STATE, Entry("a", KINDS.index("note"), msgspec.Raw(b"\x05")))

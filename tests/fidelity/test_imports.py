@@ -46,8 +46,8 @@ def test_neither_the_import_nor_a_plain_run_loads_anything_heavy(code):
 
 
 def test_what_is_imported_later_is_there_when_asked_for():
-    modules = loaded("import awaitpy; awaitpy.make_converter(); awaitpy.HookRequest")
-    assert {"cattrs", "awaitpy._converter", "awaitpy._request"} <= modules
+    modules = loaded("import awaitpy; awaitpy.make_converter(); awaitpy.HookRequest; awaitpy.CurrentStep")
+    assert {"cattrs", "awaitpy._converter", "awaitpy._request", "awaitpy._current"} <= modules
 
 
 def test_all_that_is_public_can_be_imported():

@@ -22,14 +22,18 @@ from awaitpy import (
     PendingHook,
     Result,
     ResumeState,
+    Retry,
     Runner,
     Step,
     Won,
+    cancel,
     create_hook,
+    current_step,
     first_of,
     forget,
     inject_hook,
     pending_hook,
+    pending_timer,
     rename_step,
     workflow,
 )
@@ -181,6 +185,41 @@ async def hurry(step: Step[PendingHook]) -> str:
     return await step("answer", pending_hook, "answer", str)
 
 
+def charge() -> str:
+    if current_step().attempt < 3:
+        raise ConnectionError("the bank does not answer")
+    return "charged"
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+def refuse() -> Result[str, Declined]:
+    return Err(Declined("no funds"))
+
+
+@workflow(name="golden.retrying")
+async def retrying(step: Step[None]) -> str:
+    return await step.options(retry=Retry(delay=timedelta(hours=1)))("charge", charge)
+
+
+@workflow(name="golden.sleeping")
+async def sleeping(step: Step[PendingHook]) -> str:
+    await step.sleep("nap", 0)
+    await step.options(timeout=0.001).attempt("slow", never)
+    await asyncio.gather(step.sleep("night", timedelta(hours=8)), step("wait", pending_hook, "h", str))
+    return "morning"
+
+
+@workflow(name="golden.booking")
+async def booking(step: Step[Declined], waits: bool) -> None:
+    undo = pending_timer if waits else (lambda _: None)
+    await step.options(undo=lambda _: None)("hotel", lambda: "H-1")
+    await step.options(undo=lambda _: undo(timedelta(hours=2)))("flight", lambda: "F-1")
+    await step("pay", refuse)
+
+
 def runner(hours: float = 0) -> Runner:
     return Runner(clock=lambda: START + timedelta(hours=hours), run_id="golden-run")
 
@@ -281,9 +320,30 @@ async def migrated() -> ResumeState:
     return (await runner(1).resume(renamed_reminder, await timed_out())).state
 
 
+async def retried() -> ResumeState:
+    state = (await runner().run(retrying)).state
+    return (await runner(1).resume(retrying, state)).state
+
+
+async def slept() -> ResumeState:
+    return (await runner().run(sleeping)).state
+
+
+async def undoing() -> ResumeState:
+    return (await runner().run(booking, waits=True)).state
+
+
+async def undone() -> ResumeState:
+    return (await runner().run(booking, waits=False)).state
+
+
+async def cancelled() -> ResumeState:
+    return cancel(await suspended(), "the shop is closed")
+
+
 STATES: list[Callable[[], Coroutine[Any, Any, ResumeState]]] = [
     started, suspended, delivered, completed, failed, forgotten, many, race, race_won, timed_out, converted,
-    interrupted, cut, traced, migrated,
+    interrupted, cut, traced, migrated, retried, slept, undoing, undone, cancelled,
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from awaitpy import (
+    Cancelled,
     Err,
     HookAlreadyResolved,
     HookExpired,
@@ -214,6 +215,34 @@ async def test_a_migrated_run_goes_on_under_the_version_that_it_came_to():
     assert state.pending[0].since == golden("timed-out").pending[0].since
     outcome = await make.runner(2).resume(make.renamed_reminder, make.inject(state, "second", "yes"))
     assert outcome.result == Ok("yes")
+
+
+async def test_attempts_are_counted_on():
+    state = golden("retried")
+    assert state.timers[0].attempts == 2
+    assert (await make.runner(3).resume(make.retrying, state)).result == Ok("charged")
+
+
+async def test_a_sleep_ends_at_its_time():
+    state = golden("slept")
+    assert keys("slept") == {"nap": "elapsed", "slow": "policy"}
+    assert next_wakeup(state).hour == 20
+    state = make.inject(state, "h", "yes")
+    assert (await make.runner(8).resume(make.sleeping, state)).result == Ok("morning")
+
+
+async def test_an_undo_goes_on_and_a_finished_one_is_over():
+    state = golden("undoing")
+    assert (state.undoing, state.timers[0].step_key) == (("flight", "hotel"), "undo:flight")
+    assert (await make.runner(2).resume(make.booking, state)).result == Err(make.Declined("no funds"))
+    done = golden("undone")
+    assert list(keys("undone")) == ["hotel", "flight", "pay", "undo:", "undo:flight", "undo:hotel"]
+    assert (await resume(make.booking, done)).state == done
+
+
+async def test_a_cancelled_run_ends():
+    outcome = await make.runner(1).resume(make.checkout, golden("cancelled"))
+    assert outcome.result == Err(Cancelled("the shop is closed"))
 
 
 def test_missing_golden_states_are_written_and_others_are_kept(tmp_path, monkeypatch):

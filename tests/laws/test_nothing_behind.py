@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 
@@ -264,3 +265,21 @@ async def test_many_runs_at_once_in_one_loop_are_apart(calls):
         *(resume(flow, inject_hook(o.state, f"h{n}", -n)) for n, o in enumerate(outcomes))
     )
     assert [o.result for o in done] == [Ok([-n, n]) for n in range(50)]
+
+
+async def test_a_run_that_ends_leaves_the_steps_of_other_runs_alone(calls):
+    kept, gate = [], asyncio.Event()
+
+    async def ends(step):
+        kept.append(copy_context())  # it holds the mark of the run, as tasks that have ended may
+        return await step("a", calls, "a", 1)
+
+    async def waits(step):
+        return await asyncio.gather(step("b", gate.wait), step("c", gate.wait))
+
+    other = asyncio.create_task(run(waits))
+    while len(asyncio.all_tasks()) < 4:  # noqa: ASYNC110  both steps have begun then
+        await asyncio.sleep(0)
+    assert (await run(ends)).result == Ok(1)
+    gate.set()
+    assert (await other).result == Ok([True, True])

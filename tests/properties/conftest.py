@@ -5,15 +5,28 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from awaitpy import Err, Ok, Result, catching, create_hook, first_of, pending_hook
+from awaitpy import (
+    Err,
+    Ok,
+    Result,
+    Retry,
+    Runner,
+    catching,
+    create_hook,
+    current_step,
+    first_of,
+    pending_hook,
+)
 
 ran: list[str] = []
-SECONDS = 20
+SECONDS = 30
 
 # Runs are quick, but the machine may be busy: what takes too long is a hang, see `_guard`.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,6 +52,38 @@ def _ran() -> list[str]:
     """Give what really ran, in order; empty at the start of a test."""
     ran.clear()
     return ran
+
+
+class Clock:
+    """The time of all runs here: it passes when a run sleeps, or jumps to when one is due."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+clock = Clock()
+
+
+def runner(**options: Any) -> Runner:
+    """A runner of that time, whose random bytes are all zero."""
+    return Runner(clock=clock, sleep=clock.sleep, entropy=bytes, **options)
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return clock
+
+
+@pytest.fixture
+def make_runner() -> Any:
+    return runner
 
 
 async def work(name: str, value: Any = None) -> Any:
@@ -326,6 +371,145 @@ async def timed_child(step):
     return [got, await step("w", pending_hook, "h"), await step("end", work, "end")]
 
 
+async def mapped(step):
+    got = await step.map("m", work, ["m1", "m22", "m333", "m4", "m55"], limit=2)
+    return [got, await step("end", work, "end")]
+
+
+async def mapped_hooks(step):
+    hooks = await step.map("hook", lambda i: create_hook(new_id=lambda: f"h{i}"), range(4))
+    return await step.map("wait", lambda hook: pending_hook(hook.hook_id), hooks, limit=1)
+
+
+async def mapped_failing(step):
+    def item(i):
+        return pending_hook(f"h{i}") if i % 2 else checked(f"i{i}", good=i < 3)
+
+    return await step.map("m", item, range(6), limit=2)
+
+
+async def collected_with_a_sibling(step):
+    def item(i):
+        return pending_hook("h") if i == 1 else checked(f"i{i}", good=i != 2)
+
+    got, other = await asyncio.gather(
+        step.map("m", item, range(4), limit=2, collect=True), step("x", work, "x")
+    )
+    return [repr(got), other]
+
+
+async def raced_branches(step):
+    async def branch(mine, n):
+        return [await mine("a", quick, f"a{n}"), await mine("w", pending_hook, f"h{n}")]
+
+    won = await step.race("r", {f"b{n}": lambda s, n=n: branch(s, n) for n in range(3)})
+    return [won.name, won.value, await step("end", work, "end")]
+
+
+async def races_in_gather(step):
+    async def decided(n):
+        won = await step.race(
+            f"r{n}",
+            {
+                "hook": lambda s: s("w", pending_hook, f"h{n}"),
+                "never": lambda s: s.map("m", lambda i: pending_hook(f"never-{n}{i}"), range(2)),
+            },
+        )
+        return [won.name, won.value, await step(f"after-{n}", work, f"after-{n}")]
+
+    return await asyncio.gather(*(decided(n) for n in range(2)), step("x", work, "x"))
+
+
+# --- policies, alone and in pairs ---------------------------------------------------------------
+
+
+def flaky(name: str) -> str:
+    """Fails once in each series of attempts."""
+    ran.append(f"{name} attempt {current_step().attempt}")
+    if current_step().attempt < 2:
+        raise ConnectionError("down")
+    return name.upper()
+
+
+async def stuck(name: str) -> str:
+    await asyncio.get_running_loop().create_future()
+    return name
+
+
+def undo(value: object) -> None:
+    ran.append(f"undo {value}")
+
+
+def declined(name: str) -> Result[str, str]:
+    ran.append(name)
+    return Err(f"{name} is declined")
+
+
+def told(error: ConnectionError) -> str:
+    return str(error)
+
+
+async def a_retry(step, key):
+    return await step.options(retry=Retry(delay=60))(key, flaky, key)
+
+
+async def a_retry_at_once(step, key):
+    return await step.options(retry=Retry(delay=1))(key, flaky, key)
+
+
+async def a_timeout(step, key):
+    return repr(await step.options(timeout=0.001).attempt(key, stuck, key))
+
+
+async def a_sleep(step, key):
+    await step.sleep(f"{key}-nap", 1)
+    await step.sleep(key, 3600)
+    return str(await step.uuid(f"{key}-id"))
+
+
+async def an_undo(step, key):
+    return await step.options(undo=undo)(key, work, key)
+
+
+async def a_note(step, key):
+    return await step.options(on_unknown="run")(key, work, key)
+
+
+async def a_hook(step, key):
+    return await step(key, pending_hook, f"hook-{key}")
+
+
+async def an_attempt(step, key):
+    return repr(await step.attempt(key, declined, key))
+
+
+async def a_caught_one(step, key):
+    safe = catching(flaky, ConnectionError, into=told)
+    return repr(await step.options(retry=Retry(on=str, delay=60)).attempt(key, safe, key))
+
+
+POLICIES = [a_retry, a_timeout, a_sleep, an_undo, a_note]
+OTHERS = [a_hook, an_attempt, a_caught_one, a_retry_at_once]
+
+
+def pair(one, other):
+    """A workflow of two kinds of steps: one after another, in parallel, in a scope, and undone."""
+
+    async def paired(step):
+        first = await one(step.scope("s").options(undo=undo), "a")
+        both = await asyncio.gather(other(step, "b"), one(step, "c"))
+        last = await other(step.options(undo=undo), "d")
+        await step("told", work, "told", [first, both, last])
+        await step("end", declined, "end")
+
+    paired.__name__ = paired.__qualname__ = f"{one.__name__}_and_{other.__name__}"
+    return paired
+
+
+PAIRS = [pair(one, one) for one in POLICIES]
+PAIRS += [pair(one, other) for one, other in combinations(POLICIES, 2)]
+PAIRS += [pair(one, other) for one in POLICIES for other in OTHERS]
+
 SHAPES = [
     serial,
     loop,
@@ -357,6 +541,13 @@ SHAPES = [
     failed_child,
     failed_beside_a_child,
     timed_child,
+    mapped,
+    mapped_hooks,
+    mapped_failing,
+    collected_with_a_sibling,
+    raced_branches,
+    races_in_gather,
+    *PAIRS,
 ]
 
 

@@ -15,8 +15,10 @@ from awaitpy import (
     Err,
     HookError,
     ResumeState,
+    Retry,
     Runner,
     StateError,
+    cancel,
     create_hook,
     first_of,
     forget,
@@ -36,11 +38,15 @@ async def eventful(step, amount: int):
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.001):
             await step("cut", asyncio.Event().wait)
+    await step.options(timeout=0.001).attempt("slow", asyncio.sleep, 60)
+    await step.sleep("nap", 0)
     await step("race", first_of, pending_hook("r1"), pending_hook("r2"))
     await asyncio.gather(
         step("w1", pending_hook, "h1", metadata={"a": [1]}, timeout=600, methods=["post"]),
         step("w2", pending_hook, hook.hook_id),
         step("many", pending_hook, "box", many=True, accept=lambda _: None),
+        step.sleep("night", 3600),
+        step.options(retry=Retry(delay=60))("flaky", lambda: 1 // 0),
     )
 
 
@@ -56,7 +62,7 @@ def a_real_state() -> ResumeState:
         state = inject_hook(outcome.state, "r2", "won", delivery_id="d1", now=now)
         state = (await runner.resume(eventful, state)).state
         state = inject_hook(state, "box", {"k": "v"}, delivery_id="d2", now=now)
-        return forget(state, "error")
+        return cancel(forget(state, "error"), "why")
 
     return asyncio.run(play())
 
@@ -84,13 +90,16 @@ def look_at(state: ResumeState) -> None:
         state.to_json()
     with contextlib.suppress(StateError):
         assert len(state.pending) <= len(state.hooks)
+    assert len(state.timers) <= len(state.underway)
+    cancel(state)
     with contextlib.suppress(HookError):
         inject_hook(state, "h1", 1)
 
 
 def test_the_real_state_holds_one_of_everything():
     kinds = {entry.kind_name for entry in REAL.steps.values()}
-    assert kinds == {"value", "hook", "timeout", "cut", "answer"}
+    assert kinds == {"value", "hook", "timeout", "cut", "answer", "policy", "elapsed"}
+    assert [timer.step_key for timer in REAL.timers] == ["night", "flaky"]
     assert REAL.forgotten == ("error",)
     assert get_pending_hooks(REAL)[0] == "h1"
     assert read(DATA) == REAL
@@ -186,7 +195,7 @@ HEAD = (
     b"\x87\xa7awaitpy\x01\xa6run_id\xa1r\xa8workflow\xa1w\xa7version\x01"
     b"\xa8revision\x01\xa6status\xa7running"
 )
-FIELDS = ("args", "kwargs", "entries", "hooks", "closed", "forgotten", "end", "other")
+FIELDS = ("args", "kwargs", "entries", "hooks", "closed", "forgotten", "end", "more", "other")
 
 
 @pytest.mark.parametrize("field", FIELDS)

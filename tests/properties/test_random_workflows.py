@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -24,10 +25,11 @@ from awaitpy import (
 )
 
 LEAVES = st.sampled_from(["step", "quick", "hook", "attempt"])
+ITEMS = st.sampled_from(["step", "quick", "hook"])
 TREES = st.recursive(
-    LEAVES,
+    LEAVES | st.tuples(st.sampled_from(["map", "collect"]), st.lists(ITEMS, max_size=5)),
     lambda trees: st.tuples(
-        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "child"]),
+        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "race", "child"]),
         st.lists(trees, min_size=1, max_size=4),
     ),
     max_leaves=12,
@@ -49,6 +51,10 @@ class Tree:
         if isinstance(tree, str):
             return await self.leaf(step, tree, key)
         kind, trees = tree
+        if kind in {"map", "collect"}:
+            return await self.mapped(step, kind, trees, key)
+        if kind == "race":
+            return await self.raced(step, trees, key)
         if kind == "scope":
             step = step.scope(key)
         if kind == "child":
@@ -80,6 +86,30 @@ class Tree:
             return [await task for task in reversed(tasks)][::-1]
         return [await self.node(*call) for call in calls]
 
+    async def mapped(self, step, kind: str, items: list[str], key: str) -> Any:
+        def item(numbered: tuple[int, str]) -> Any:
+            i, what = numbered
+            if what == "hook":
+                return pending_hook(f"{key}.{i}")
+            return self.quick(f"{key}.{i}") if what == "quick" else self.work(f"{key}.{i}")
+
+        got = await step.map(key, item, enumerate(items), limit=2, collect=kind == "collect")
+        return [one.unwrap() for one in got] if kind == "collect" else got
+
+    async def raced(self, step, trees: list[Any], key: str) -> Any:
+        """Run the same below twice, and take what is first: either gives the same, but for the lane."""
+        won = await step.race(
+            f"{key}!",
+            {
+                lane: lambda s, lane=lane: self.many(
+                    "row", [(s, t, f"{key}~{lane}.{i}") for i, t in enumerate(trees)]
+                )
+                for lane in "ab"
+            },
+        )
+        assert won.name in {"a", "b"}
+        return won.value
+
     async def leaf(self, step, kind: str, key: str) -> Any:
         if kind == "hook":
             return await step(key, pending_hook, key)
@@ -110,6 +140,11 @@ def wanted(tree: Any, key: str = "r") -> Any:
     if isinstance(tree, str):
         return key
     return [wanted(below, f"{key}.{i}") for i, below in enumerate(tree[1])]
+
+
+def without_lanes(given: Any) -> Any:
+    """Give what a workflow gave as if nothing had raced."""
+    return re.sub("~[ab]", "", given) if isinstance(given, str) else [without_lanes(one) for one in given]
 
 
 class Store:
@@ -148,7 +183,7 @@ async def _play(flow: Tree, tree: Any, chance: random.Random, crashes: list[int]
         else:
             assert isinstance(outcome.result.error.cause, ConnectionError), outcome.result
             state = append_entries(state, *store.kept)
-    assert outcome.result.value == wanted(tree)
+    assert without_lanes(outcome.result.value) == wanted(tree)
     assert all(count <= 1 + crashed for count in flow.ran.values())
     if not crashed:
         assert set(flow.ran.values()) <= {1}
@@ -191,5 +226,5 @@ def test_all_hooks_that_branches_wait_for_are_pending_together(tree, chance):
         outcome = await Runner().run(flow.workflow)
         return set(get_pending_hooks(outcome.state)), set(outcome.state.steps)
 
-    limited = "limited" in repr(tree)  # there the timing says who comes first
+    limited = "limited" in repr(tree) or "race" in repr(tree)  # there the timing says who comes first
     assert limited or asyncio.run(first_leg()) == asyncio.run(first_leg())

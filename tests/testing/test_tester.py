@@ -18,8 +18,10 @@ from awaitpy import (
     Ok,
     PendingHook,
     ResumeState,
+    Retry,
     UnexpectedError,
     create_hook,
+    current_step,
     first_of,
     pending_hook,
 )
@@ -362,6 +364,60 @@ async def test_time_goes_on_though_a_run_stays_due_because_its_code_is_broken():
 async def test_nothing_is_due_for_a_run_that_waits_without_a_deadline(greeted):
     before = greeted.outcome
     assert await greeted.advance(1000 * DAY) is before
+
+
+def flaky(step, delay: float, name: str = "fetch"):
+    def fetch() -> int:
+        if current_step().attempt < 3:
+            raise ConnectionError("down")
+        return current_step().attempt
+
+    return step.options(retry=Retry(delay=delay, backoff=1))(name, fetch)
+
+
+async def test_short_delays_and_sleeps_pass_at_once_and_move_the_clock():
+    async def flow(step) -> int:
+        await step.sleep("nap", 5)
+        return await flaky(step, 2)
+
+    tester = WorkflowTester(flow)
+    begun = tester.clock.now
+    assert (await tester.start()).result == Ok(3)
+    assert tester.clock.now == begun + timedelta(seconds=9)
+    assert tester.calls["fetch"] == 3
+
+
+async def test_longer_ones_are_timers_that_time_passes_for():
+    async def flow(step) -> int:
+        await step.sleep("night", HOUR)
+        return await flaky(step, 3600)
+
+    tester = WorkflowTester(flow)
+    await tester.start()
+    assert [timer.step_key for timer in tester.timers] == ["night"]
+    await tester.wake()
+    assert [(timer.step_key, timer.attempts) for timer in tester.timers] == [("fetch", 1)]
+    assert (await tester.advance(DAY)).result == Ok(3)
+    assert tester.calls == {"fetch": 3}
+    with pytest.raises(AssertionError, match="never due"):
+        await tester.wake()
+
+
+async def test_what_is_short_is_a_setting():
+    async def flow(step) -> None:
+        await step.sleep("night", HOUR)
+
+    assert (await WorkflowTester(flow, hold=HOUR).start()).result == Ok(None)
+
+
+async def test_random_things_are_the_same_in_each_test_unless_others_are_asked_for():
+    async def flow(step) -> list[str]:
+        return [str(await step.uuid("id")), str(await step.random("number"))]
+
+    results = [(await WorkflowTester(flow).start()).result for _ in range(2)]
+    assert results[0] == results[1]
+    zeros = (await WorkflowTester(flow, entropy=bytes).start()).result
+    assert zeros == Ok(["00000000-0000-4000-8000-000000000000", "0.0"])
 
 
 # --- what really ran ----------------------------------------------------------------------------

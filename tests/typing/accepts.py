@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, TypeVar, assert_type
+from uuid import UUID
 
 import attrs
 
@@ -23,23 +25,28 @@ from awaitpy import (
     PendingHook,
     Result,
     ResumeState,
+    Retry,
     RunError,
     Runner,
     Step,
     StepInterrupted,
     StepTimeout,
     UndoFailed,
+    Winner,
     Won,
+    cancel,
     catching,
     change_argument,
     change_payload,
     create_hook,
+    current_step,
     drop_step,
     first_of,
     is_err,
     is_ok,
     is_pending_hook,
     migrate,
+    next_wakeup,
     pending_hook,
     rename_scope,
     rename_step,
@@ -215,6 +222,52 @@ async def attempted_waits(step: Step[PendingHook]) -> None:
     assert_type(await step.attempt("b", pending_hook, "1", timeout=3), Result[Any, HookTimeout])
 
 
+# --- step.map and step.race ------------------------------------------------------------------------
+
+
+async def maps(step: Step[Declined | PendingHook], ids: list[str], hooks: list[Hook]) -> None:
+    assert_type(await step.map("a", find, ids), list[Order | None])
+    assert_type(await step.map("b", check, range(3), limit=2), list[int])
+    assert_type(await step.map("c", create_order, (1, 2), limit=None), list[Order])
+    assert_type(await step.map("d", lambda total: total + 1, [1, 2]), list[int])
+    assert_type(await step.map("e", lambda hook: pending_hook(hook.hook_id, Payment), hooks), list[Payment])
+    assert_type(await step.options(since=2).map("f", fulfil_body, [{"a": 1}]), list[str])
+    assert_type(await step.map("g", pending_hook, ids), list[Any])
+
+
+async def collected(step: Step[PendingHook], ids: list[str], hooks: list[Hook]) -> None:
+    assert_type(await step.map("a", reserve, ids, collect=True), list[Result[int, SoldOut]])
+    assert_type(await step.map("b", stock, ids, limit=3, collect=True), list[Result[int, SoldOut]])
+    assert_type(await step.map("c", find, ids, collect=True), list[Result[Order | None, Never]])
+    assert_type(await step.map("d", str, [1], collect=True), list[Result[str, Never]])
+    waits = await step.map("e", lambda hook: pending_hook(hook.hook_id, Payment), hooks, collect=True)
+    assert_type(waits, list[Result[Payment, HookTimeout]])
+    timed = step.options(timeout=3)
+    waited = await timed.map("f", stock, ids, collect=True)
+    assert_type(waited, Sequence[Result[int, SoldOut | StepTimeout]])
+    assert_type(await timed.map("g", find, ids), list[Order | None])
+
+
+async def races(step: Step[Declined | PendingHook], hook: Hook) -> str:
+    # mypy takes what lambdas in a dict give for Any: the variable says it.
+    won: Winner[str | None] = await step.race(
+        "decide",
+        {
+            "reply": lambda s: s("wait", pending_hook, hook.hook_id, str),
+            "late": lambda s: s.sleep("late", 3600),
+        },
+    )
+    same = await step.race("same", {"a": checkout_one, "b": lambda s: checkout(s, 3)})
+    assert_type(same.value, str)
+    timed: Winner[int] = await step.options(timeout=3).race("t", {"a": lambda s: s("check", check, 3)})
+    print(timed.value)
+    return won.value or same.name
+
+
+async def checkout_one(step: Step[Declined | PendingHook]) -> str:
+    return await checkout(step, 1)
+
+
 # --- hooks ----------------------------------------------------------------------------------------
 
 
@@ -289,6 +342,44 @@ def narrowed(outcome: Outcome[str, Declined | PendingHook]) -> str:
         return result.value
     assert_type(result, Err[Declined | PendingHook | RunError])
     return str(result.error)
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+async def policies(step: Step[Declined | PendingHook], total: int) -> None:
+    retried = step.options(retry=Retry(attempts=3, on=Declined), since=2)
+    assert_type(await retried("a", create_order, total), Order)
+    assert_type(await retried.attempt("b", create_order, total), Result[Order, Never])
+    noted = step.options(on_unknown="run")
+    assert_type(await noted.attempt("c", create_order, total), Result[Order, Never])
+    timed = step.options(timeout=timedelta(seconds=5), undo=print)
+    assert_type(await timed("d", create_order, total), Order)
+    assert_type(await timed.attempt("e", create_order, total), Result[Order, StepTimeout])
+    assert_type(await timed.scope("f").attempt("g", stock, "book"), Result[int, SoldOut | StepTimeout])
+    told = step.options(on_unknown="fail")
+    assert_type(await told.attempt("h", create_order, total), Result[Order, StepInterrupted])
+    both = timed.options(on_unknown="fail", retry=Retry())
+    given = await both.attempt("i", create_order, total)
+    assert_type(given, Result[Order, StepTimeout | StepInterrupted])
+    assert_type(
+        await timed.attempt("j", pending_hook, "h", Order), Result[Order, HookTimeout | StepTimeout]
+    )
+
+
+async def time(step: Step[Never]) -> None:
+    assert_type(await step.sleep("a", timedelta(days=1)), None)
+    assert_type(await step.options(timeout=5).sleep("b", 1.5), None)
+    assert_type(await step.now("c"), datetime)
+    assert_type(await step.uuid("d"), UUID)
+    assert_type(await step.random("e"), float)
+    await step.sleep_until("f", await step.now("g"))
+    assert_type(current_step().attempt, int)
+    assert_type(Retry().next(1, ValueError()), float | None)
+
+
+def stopped(state: ResumeState) -> datetime | None:
+    return next_wakeup(cancel(state, "why"))
 
 
 # --- results --------------------------------------------------------------------------------------

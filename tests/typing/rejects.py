@@ -7,7 +7,7 @@ that nothing needs: so an error that goes missing, under either of them, is an e
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import attrs
 
@@ -73,6 +73,26 @@ async def errors_that_step_does_not_declare(step: Step[Declined], body: dict[str
     await asyncio.gather(step("l", stock, "book"), step("m", lambda: 3))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
 
 
+async def maps_and_races(step: Step[Declined], ids: list[str]) -> None:
+    await step.map("a", stock, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("b", reserve, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("c", price, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("d", pending_hook, ids)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("e", pending_hook, ids, collect=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("f", len, ids, limit="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.map("g", len, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.race("h", {"a": needs_sold_out})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await step.race("i", [needs_declined_only])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def needs_sold_out(step: Step[SoldOut]) -> str:
+    return str(step)
+
+
+async def needs_declined_only(step: Step[Declined]) -> str:
+    return str(step)
+
+
 async def waits_that_step_does_not_declare(step: Step[Declined]) -> None:
     hook = await step("hook", create_hook)
     await step(hook.step_key, pending_hook, hook.hook_id, Order)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -95,6 +115,16 @@ async def arguments_that_do_not_fit(step: Step[PendingHook]) -> None:
     await step("j", pending_hook, "1", Order, timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
     await step("k", pending_hook, "1", Order, 3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     step.options(until=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def policies_that_are_none(step: Step[Declined]) -> None:
+    step.options(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    step.options(timeout="3")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    step.options(on_unknown="die")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.sleep("a", "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await step.options(timeout=3)("b", stock, "book")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    timed: Result[int, Never] = await step.options(timeout=3).attempt("c", price, 3)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    print(timed)
 
 
 async def values_that_are_something_else(step: Step[Declined | SoldOut]) -> str:
