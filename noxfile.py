@@ -49,6 +49,8 @@ PYTHONS = [version for version in SUPPORTED if _usable(version)] or [RUNNING]
 FIRST = PYTHONS[0]
 # What type checkers accept and refuse is tested in the session that has them, `typing`.
 ELSEWHERE = "--ignore=tests/test_typing.py"
+# Children that are killed by the thousand: they take their time, and what is killed measures nothing.
+CRASHES = "--ignore=tests/crash"
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -76,7 +78,7 @@ def _inside(session: nox.Session, code: str) -> str:
 
 def _suite_with_coverage(session: nox.Session) -> None:
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", ELSEWHERE)
+    session.run("coverage", "run", "-m", "pytest", ELSEWHERE, CRASHES)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -85,7 +87,7 @@ def _suite_with_coverage(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The suite against the wheel: all of it, with coverage, on the oldest Python found.
 
-    The other Pythons leave the browser out. Arguments after `--` go to a plain pytest on each.
+    The other Pythons leave the browser and the crashes out. Arguments after `--` go to a plain pytest on each.
     """
     _install(session, "test")
     _use_wheel(session)
@@ -93,8 +95,9 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
     elif session.python == FIRST:
         _suite_with_coverage(session)
+        session.run("pytest", "tests/crash")
     else:
-        session.run("pytest", "-m", "not browser", ELSEWHERE)
+        session.run("pytest", "-m", "not browser", ELSEWHERE, CRASHES)
 
 
 @nox.session(python=FIRST)

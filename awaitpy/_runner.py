@@ -177,9 +177,9 @@ class Runner:
         from awaitpy import _migrations  # noqa: PLC0415
 
         try:
+            today = _migrations.composed(flow, state, self._version_of(flow))
             if self._settings.checkpoint is not None:
                 raise _migrations.unsaved(state)
-            today = _migrations.composed(flow, state, self._version_of(flow))
         except _migrations.MigrationFailed as failed:
             return _interrupted(state, failed.error)
         outcome: Outcome[Any, Any] = await self.resume(workflow, today)

@@ -7,17 +7,25 @@ import pytest
 
 from awaitpy import run
 from tests.benchmarks import figures, limits, runs, starts
-from tests.benchmarks.__main__ import print_table
+from tests.benchmarks.__main__ import print_durable_table, print_table
+from tests.benchmarks.durable import Extent
 from tests.benchmarks.figures import Scale
 from tests.benchmarks.orders import ANSWER, ORDER, PLAIN, Approval, Order
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import compared, interleaved
+from tests.stores import servers
+from tests.stores.conftest import running
 
 TINY = Scale(rounds=1, steps=(2, 4), runs=2, items=3, entries=(2, 5), calls=2, starts=1)
 
 
 def nothing() -> None:
     pass
+
+
+@pytest.fixture
+def postgres():
+    yield from running(servers.Postgres)
 
 
 def test_the_payload_is_an_order_of_twelve_fields_with_five_items():
@@ -120,4 +128,24 @@ async def test_the_table_has_a_line_for_each_figure(capsys):
         "modules that it need not load",
         "inject_hook, 5 entries against 2",
         "get_pending_hooks, 5 entries against 2",
+    ]
+
+
+async def test_the_table_of_durable_runs_has_a_line_for_each_figure(capsys, postgres):
+    tiny = Extent(rounds=1, steps=(2, 4), together=2, apiece=2, entries=5, runs=(6, 12), calls=2)
+    await print_durable_table(tiny, postgres.url)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == [
+        "SQLite FULL, one run, 2 steps",
+        "SQLite FULL, one run, 4 steps",
+        "the same, 4 against 2",
+        "SQLite NORMAL, relaxed, one run, 2 steps",
+        "SQLite NORMAL, relaxed, one run, 4 steps",
+        "the same, 4 against 2",
+        "SQLite FULL, 2 runs at once, a step",
+        "PostgreSQL, 2 runs at once, a step",
+        "resume of 5 entries from SQLite",
+        "inject by hook id, 12 runs against 6",
+        "next due, 12 runs against 6",
+        "event loop held by a save, 99th percentile",
     ]

@@ -11,6 +11,7 @@ import msgspec
 from awaitpy._runner import Outcome
 from awaitpy._state import changed
 from awaitpy.durable import _heads as heads
+from awaitpy.durable import _migrating as migrating
 from awaitpy.durable import _parts as parts
 from awaitpy.durable._errors import UnknownRun
 from awaitpy.durable._store import HookTaken, LeaseLost, StoredRun, StoreError
@@ -72,15 +73,28 @@ async def work_on(
     still be said to the store.
     """
     claimed = await claiming()
-    if claimed is None:
-        return None
-    work.lease = claimed.lease
     try:
+        while claimed is not None and claimed.stored is None:
+            work.lease = claimed.lease
+            claimed = await _up_to_date(settings, claimed.lease)
+        if claimed is None:
+            return None
+        work.lease = claimed.lease
         return await _legs(settings, work, claimed)
     except LeaseLost:
         return None
     finally:
         work.lease = None
+
+
+async def _up_to_date(settings: Settings, lease: Lease) -> Claimed | None:
+    """Load a claimed run. One of an older version is migrated first, and has to be claimed again."""
+    stored = await _load(settings, lease)
+    state = migrating.migrated(settings.flows, stored)
+    if state is None:
+        return Claimed(lease, stored)
+    await migrating.rewritten(settings, lease, stored, state)
+    return await claim(settings, lease.run_id)
 
 
 async def _legs(settings: Settings, work: Work, claimed: Claimed) -> Rest | None:

@@ -52,40 +52,40 @@ async def rows(scale: Scale) -> AsyncIterator[Row]:
     for row in _against_limit(plain, "fresh step, untyped lambda", 3, "× L"):
         yield row
     unused = await figures.unused_options(scale)
-    yield _ratio("fresh step, with unused retry and undo", 1.05, unused, "× without")
+    yield ratio_row("fresh step, with unused retry and undo", 1.05, unused, "× without")
     replays = await figures.retried_replays(scale)
     before, last = scale.steps[-2:]
-    yield _ratio(f"replay of a retried step, {last:,} against {before:,}", 1.4, replays, "×")
+    yield ratio_row(f"replay of a retried step, {last:,} against {before:,}", 1.4, replays, "×")
     for row in _round_trips(await figures.round_trips(scale)):
         yield row
     yield await _overhead(scale.steps[0])
     yield await _suspended_size()
     many = await figures.many_runs(scale)
-    yield _ratio(f"{scale.runs:,} runs of 5 steps, suspended and resumed", 1.5, many, "× by hand")
+    yield ratio_row(f"{scale.runs:,} runs of 5 steps, suspended and resumed", 1.5, many, "× by hand")
     for name, ratio in (await figures.mapped(scale)).items():
-        yield _ratio(f"{name}, {scale.items:,} items", 1.5, ratio, "× gather")
+        yield ratio_row(f"{name}, {scale.items:,} items", 1.5, ratio, "× gather")
     for row in _starts(scale):
         yield row
     few, most = scale.entries
     for name, ratio in (await figures.hook_calls(scale)).items():
-        yield _ratio(f"{name}, {most:,} entries against {few:,}", 1.25, ratio, "×")
+        yield ratio_row(f"{name}, {most:,} entries against {few:,}", 1.25, ratio, "×")
 
 
 def _fresh(family: Family) -> Iterator[Row]:
     yield from _against_limit(family, "fresh step", 2, "× L")
     first, last = family.sizes[0], family.sizes[-1]
-    yield _ratio(f"the same per step, {last:,} against {first:,}", 1.5, family.growth(0), "×")
+    yield ratio_row(f"the same per step, {last:,} against {first:,}", 1.5, family.growth(0), "×")
 
 
 def _round_trips(family: Family) -> Iterator[Row]:
     yield from _against_limit(family, "suspend to resume", 1.3, "× R")
     before, last = family.sizes[-2:]
-    yield _ratio(f"the same per step, {last:,} against {before:,}", 1.4, family.growth(-2), "×")
+    yield ratio_row(f"the same per step, {last:,} against {before:,}", 1.4, family.growth(-2), "×")
 
 
 def _against_limit(family: Family, name: str, bar: float, unit: str) -> Iterator[Row]:
     for index, size in enumerate(family.sizes):
-        yield _ratio(f"{name}, {size:,} steps", bar, family.against_limit(index), unit)
+        yield ratio_row(f"{name}, {size:,} steps", bar, family.against_limit(index), unit)
 
 
 async def _overhead(steps: int) -> Row:
@@ -108,6 +108,7 @@ def _starts(scale: Scale) -> Iterator[Row]:
     yield Row("modules that it need not load", 0, len(early), "modules", detail)
 
 
-def _ratio(figure: str, bar: float, ratio: Ratio, unit: str) -> Row:
+def ratio_row(figure: str, bar: float, ratio: Ratio, unit: str) -> Row:
+    """Give the line of a ratio."""
     detail = f"{ratio.ours * _MICRO:,.2f} µs to {ratio.limit * _MICRO:,.2f} µs"
     return Row(figure, bar, ratio.ratio, unit, detail)

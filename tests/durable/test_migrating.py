@@ -1,0 +1,60 @@
+"""Runs of older code under newer code: migrated in the store, before anything of them runs."""
+
+from __future__ import annotations
+
+from awaitpy import Err, MigrationGap, Ok, create_hook, drop_step, pending_hook, rename_step, workflow
+
+
+def flows(world):
+    """A workflow in versions 1 and 3, and one of version 3 that forgot a migration."""
+
+    @workflow(name="flow", version=1)
+    async def first(step) -> str:
+        await step("a", world.do, "a")
+        await step("gone", world.do, "gone")
+        hook = await step("hook", create_hook)
+        return await step("wait", pending_hook, hook.hook_id, str)
+
+    async def today(step) -> str:
+        await step("begin", world.do, "a")
+        hook = await step("hook", create_hook)
+        answer = await step("wait", pending_hook, hook.hook_id, str)
+        return await step("end", world.do, answer)
+
+    rename = {1: lambda state: rename_step(state, "a", "begin")}
+    both = {**rename, 2: lambda state: drop_step(state, "gone")}
+    third = workflow(name="flow", version=3, migrations=both)(today)
+
+    async def forgot(step) -> str:
+        return await today(step)
+
+    return first, third, workflow(name="flow", version=3, migrations=rename)(forgot)
+
+
+async def test_a_run_is_migrated_once_and_goes_on(world):
+    first, third, _ = flows(world)
+    async with world.durable(workflows=[first]) as durable:
+        await durable.start(first, run_id="r")
+        hook_id = await world.hook(durable, "r")
+    async with world.durable(world.reopened(), workflows=[third]) as durable:
+        outcome = (await durable.inject(hook_id, "yes")).unwrap()
+        assert outcome.result == Ok("yes")
+        record = await durable.get("r")
+        assert (record.version, record.status) == (3, "completed")
+        assert list((await durable.state("r")).steps) == ["begin", "hook", "wait", "end"]
+    assert world.ran == {"a": 1, "gone": 1, "yes": 1}
+
+
+async def test_a_missing_migration_parks_the_run_and_writes_no_journal(world):
+    first, third, forgot = flows(world)
+    async with world.durable(workflows=[first]) as durable:
+        await durable.start(first, run_id="r")
+        hook_id = await world.hook(durable, "r")
+    async with world.durable(world.reopened(), workflows=[forgot]) as durable:
+        outcome = (await durable.inject(hook_id, "yes")).unwrap()
+        assert isinstance(outcome.result, Err)
+        assert isinstance(outcome.result.error, MigrationGap)
+        assert "from version 2 to 3" in (await durable.get("r")).trouble
+    async with world.durable(world.reopened(), workflows=[third]) as durable:
+        assert (await durable.resume("r")).result == Ok("yes")
+    assert world.ran == {"a": 1, "gone": 1, "yes": 1}
