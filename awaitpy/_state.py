@@ -339,7 +339,7 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
     crash. An entry whose key the state has is taken for the same one and skipped. Raises
     `StateError` for an entry that is damaged.
     """
-    new = [e for e in entries if e.key not in state.entries or e.kind == CUT]
+    new = [e for e in entries if e.kind == CUT or _may_be_new(state, e)]
     if not new:
         return state
     tables = Tables(state)
@@ -359,6 +359,12 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
         underway=tables.underway,
         undoing=tables.undoing,
     )
+
+
+def _may_be_new(state: ResumeState, entry: Entry) -> bool:
+    known = state.entries.get(entry.key)
+    # A child that was cut off has more entries, if it is undone later.
+    return known is None or (known.kind == CUT and entry.kind == CHILD)
 
 
 def _grown(

@@ -87,6 +87,20 @@ def _has_within(state: ResumeState, hook_id: str) -> bool:
     return _has(state, hook_id) or any(_has_within(c, hook_id) for c in state.children.values())
 
 
+def open_hook(state: ResumeState, hook_id: str) -> OpenHook | None:
+    """Give a hook that is open, in the run or in a child."""
+    if hook_id in state.hooks:
+        return state.hooks[hook_id]
+    found = (open_hook(child, hook_id) for child in state.children.values())
+    return next((hook for hook in found if hook is not None), None)
+
+
+def renamed(state: ResumeState, run_id: str) -> ResumeState:
+    """Give a run under another id, and its children under theirs, which begin with it."""
+    children = {key: renamed(child, f"{run_id}/{key}") for key, child in state.children.items()}
+    return msgspec.structs.replace(state, run_id=run_id, children=children)
+
+
 def split(state: ResumeState, path: str) -> tuple[str, str] | None:
     """Read `child/step` as the key of a child and a key within it; None if there is no such child."""
     for key in state.children:
