@@ -94,7 +94,7 @@ def _injected(settings: Settings, state: ResumeState, delivery: Delivery, spare_
 
 
 async def _moved(settings: Settings, stored: StoredRun, state: ResumeState, count: int) -> bool:
-    """Save a state, with so many lines, that was changed from outside; False if the run changed meanwhile."""
+    """Save a state, with so many lines, that was changed from outside; False if the run has changed."""
     return await _saved(settings, stored, heads.moved(stored.head, state, count, settings.now()))
 
 

@@ -47,8 +47,10 @@ def lines(state: ResumeState, *, hooks: bool = True) -> list[Line]:
 
 
 def bare(state: ResumeState) -> bytes:
-    """Give a state without its journal."""
-    return msgspec.structs.replace(state, entries={}).to_bytes()
+    """Give a state without its journal, but for what says that children were cut off: they wait no more."""
+    known = ((key, state.entries.get(key)) for key in state.children)
+    cut = {key: entry for key, entry in known if entry is not None and entry.kind == CUT}
+    return msgspec.structs.replace(state, entries=cut).to_bytes()
 
 
 def new_hooks(state: ResumeState) -> tuple[str, ...]:

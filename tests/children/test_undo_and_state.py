@@ -25,6 +25,7 @@ from awaitpy import (
     StepMisuse,
     UndoFailed,
     UnknownStep,
+    WorkflowDrift,
     append_entries,
     cancel,
     forget,
