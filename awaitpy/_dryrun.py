@@ -140,7 +140,9 @@ class _Rehearsal(Runner):
         self._parked: dict[str, str] = {}
 
     def _note(self, event: Event) -> None:
-        key = event.key or ""
+        run, key = event.run_id, event.key or ""
+        self._run_id = self._run_id or run  # the first to be told of is the run, the others are children
+        key = f"{run[len(self._run_id) + 1 :]}/{key}".removeprefix("/")
         if event.name == "step.replayed":
             self._replayed.append(key)
         elif event.name in {"hook.answered", "hook.expired", "timer.elapsed"}:
@@ -184,7 +186,7 @@ class _Rehearsal(Runner):
 
     def _left_behind(self, error: Any, unasked: tuple[str, ...]) -> bool:
         """Whether the branches are parked, and journaled steps can't come any more behind that."""
-        ends = any(key.startswith(UNDOING) for key in self._parked)  # the workflow has failed already
+        ends = any(f"/{UNDOING}" in f"/{key}" for key in self._parked)  # the workflow has failed already
         parked = isinstance(error, (PendingHook, PendingTimer)) and not ends
         return parked and bool(unasked) and not self._blind.intersection(self._parked)
 

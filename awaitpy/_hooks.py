@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overlo
 import attrs
 import msgspec
 
-from awaitpy import _wire
+from awaitpy import _tree, _wire
 from awaitpy._incoming import as_delivery, check_payload, equal
 from awaitpy._payload import misfit_of
 from awaitpy._state import ResumeState, changed
@@ -158,6 +158,18 @@ def inject_hook(
     Raises `UnknownHook`, `MethodNotAllowed`, `InvalidPayload`, `HookAlreadyResolved`, `HookExpired`
     or `RunFinished`.
     """
+    key = _tree.child_with(state, hook_id)
+    if key is not None:
+        given = inject_hook(
+            state.children[key],
+            hook_id,
+            value,
+            payload=payload,
+            delivery_id=delivery_id,
+            now=now,
+            method=method,
+        )
+        return _grafted(state, key, given, hook_id)
     raw = as_delivery(hook_id, value, delivery_id)
     hook = state.hooks.get(hook_id)
     if hook is None:
@@ -171,6 +183,17 @@ def inject_hook(
     delivered = Delivery(raw, at, delivery_id)
     updated = msgspec.structs.replace(hook, deliveries=(*hook.deliveries, delivered))
     return changed(state, hooks={**state.hooks, hook_id: updated})
+
+
+def _grafted(state: ResumeState, key: str, child: ResumeState, hook_id: str) -> ResumeState:
+    """Give the state with its child of this key after a delivery."""
+    if child is state.children[key]:
+        return state
+    if state.end is not None:
+        raise RunFinished(hook_id, state.run_id, state.status)
+    if key in state.entries:  # cut off by its parent: nobody will take the delivery
+        raise RunFinished(hook_id, child.run_id, child.status)
+    return changed(state, children={**state.children, key: child})
 
 
 def _repeated(hook: OpenHook, raw: msgspec.Raw, delivery_id: str | None) -> bool:
@@ -217,24 +240,29 @@ def _late(state: ResumeState, hook_id: str, raw: msgspec.Raw, delivery_id: str |
     raise HookAlreadyResolved(hook_id)
 
 
-def _waits(hook: OpenHook, state: ResumeState) -> bool:
-    return hook.step_key is not None and not hook.deliveries and not _rival_answered(hook, state)
+def _waits(hook: OpenHook, hooks: Mapping[str, OpenHook]) -> bool:
+    return hook.step_key is not None and not hook.deliveries and not _rival_answered(hook, hooks)
 
 
-def _rival_answered(hook: OpenHook, state: ResumeState) -> bool:
-    rivals = (state.hooks.get(other) for other in hook.race)
+def _rival_answered(hook: OpenHook, hooks: Mapping[str, OpenHook]) -> bool:
+    rivals = (hooks.get(other) for other in hook.race)
     return any(rival is not None and rival.deliveries for rival in rivals)
 
 
 def get_pending_hooks(state: ResumeState) -> list[str]:
-    """Give the ids of the hooks that the run waits for, in the order in which it came to wait."""
-    return [hook.hook_id for hook in state.hooks.values() if _waits(hook, state)]
+    """Give the ids of the hooks that the run waits for, in the order in which it came to wait.
+
+    Those that its children wait for are among them.
+    """
+    return [wait.hook.hook_id for wait in _tree.waits(state) if _waits(wait.hook, wait.hooks)]
 
 
 def has_pending_hook(state: ResumeState, hook_id: str) -> bool:
-    """Whether the run waits for this hook."""
+    """Whether the run, or a child of it, waits for this hook."""
+    if state.children:
+        return hook_id in get_pending_hooks(state)
     hook = state.hooks.get(hook_id)
-    return hook is not None and _waits(hook, state)
+    return hook is not None and _waits(hook, state.hooks)
 
 
 def is_pending_hook(error: object) -> TypeIs[PendingHook]:
@@ -245,22 +273,23 @@ def is_pending_hook(error: object) -> TypeIs[PendingHook]:
 def next_wakeup(state: ResumeState) -> datetime | None:
     """Give the time (aware, UTC) at which the state next needs a `resume`; None for never.
 
-    At once if a delivery waits to be taken or the run was cancelled, else at the first deadline or timer.
+    At once if a delivery waits to be taken or the run was cancelled, else at the first deadline or timer;
+    a child counts as the run does.
     """
     if state.end is not None:
         return None
     if state.cancelled is not None and not state.undoing:
         return datetime.fromtimestamp(0, UTC)
-    waiting = [hook for hook in state.hooks.values() if hook.step_key is not None]
-    ready = [hook.deliveries[0].at for hook in waiting if hook.deliveries]
-    ends = (_end_of_wait(hook, state) for hook in waiting)
-    timers = (note.until for note in state.underway.values())
+    waits = list(_tree.waits(state))
+    ready = [wait.hook.deliveries[0].at for wait in waits if wait.hook.deliveries]
+    ends = (_end_of_wait(wait.hook, wait.hooks) for wait in waits)
+    timers = (note.until for _, note in _tree.notes(state))
     return min(ready or [end for end in (*ends, *timers) if end is not None], default=None)
 
 
-def _end_of_wait(hook: OpenHook, state: ResumeState) -> datetime | None:
+def _end_of_wait(hook: OpenHook, hooks: Mapping[str, OpenHook]) -> datetime | None:
     """Give the time at which a wait is over: that of a race when the last of its hooks is."""
-    rivals = [state.hooks[other] for other in hook.race if other in state.hooks]
+    rivals = [hooks[other] for other in hook.race if other in hooks]
     deadlines = [each.deadline for each in (hook, *rivals)]
     ends = [deadline for deadline in deadlines if deadline is not None]
     return max(ends) if len(ends) == len(deadlines) else None

@@ -43,7 +43,7 @@ _ENDS: Final[dict[Status, EventName]] = {
 class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_given", "_settings", "cuts", "observed", "replay", "watch")
+    __slots__ = ("_line", "_settings", "cuts", "given", "observed", "replay", "watch")
 
     def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
         super().__init__(state)
@@ -52,7 +52,19 @@ class Journal(Tables):
         self.watch = None if settings.on_event is None else Watch(settings.on_event, state)
         self.observed = self.watch is not None
         self.cuts: list[Entry] = []
-        self._given: asyncio.Task[None] | None = None
+        self._line: Journal | None = None  # that of the parent, with whose entries ours stand in line
+        self.given: asyncio.Task[None] | None = None
+
+    def join(self, parent: Journal) -> None:
+        """Give entries away in one order with the journal of the run in which this one runs."""
+        self._line = parent._line or parent
+
+    async def pass_on(self, entry: Entry) -> None:
+        """Give an entry to `checkpoint` that is none of this journal, but of a child."""
+        if self._settings.checkpoint is not None:
+            given_away = self._give(entry, self._settings.checkpoint)
+            if given_away is not None:
+                await _finished(given_away)
 
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
@@ -81,8 +93,10 @@ class Journal(Tables):
         A plain function has done so when this returns; for one that is awaited a task is given, which
         a cancellation of the run does not reach.
         """
-        if self._given is not None and not self._given.done():
-            giving: Coroutine[Any, Any, None] = _given_after(self._given, checkpoint, entry)
+        line = self._line or self
+        before = line.given
+        if before is not None and not before.done():
+            giving: Coroutine[Any, Any, None] = _given_after(before, checkpoint, entry)
         else:
             token = place.set(None)  # what a store starts, such as a pool, is not of this run
             try:
@@ -94,8 +108,8 @@ class Journal(Tables):
             giving = _awaited(waited)
         context = copy_context()
         context.run(place.set, None)
-        self._given = asyncio.create_task(giving, context=context)
-        return self._given
+        given = line.given = asyncio.create_task(giving, context=context)
+        return given
 
     def cut(self, key: str) -> None:
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from awaitpy._payload import Codecs
-    from awaitpy._wire import Entry
+    from awaitpy._wire import Entry, Status
     from awaitpy.events import Event
 
 # Turns of the event loop without any step asked for or under way, after which nothing more can come
@@ -28,10 +28,32 @@ class Leave(BaseException):
 class Exit(msgspec.Struct, frozen=True):
     """Why a leg is over. `settled` says that every branch had come to its wait or its end."""
 
-    status: Literal["suspended", "failed", "interrupted", "completed"]
+    status: Status
     error: Any = None
     value: Any = None
     settled: bool = False
+
+
+STOPPED: Final = Exit("interrupted")
+"""Why the leg of a child is over whose parent's leg is over: nothing new runs, and nothing went wrong."""
+
+
+class Children(Protocol):
+    """How the runs within a run are called, begun or gone on with, given from the journal, and undone."""
+
+    def call(
+        self, session: Any, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], policy: Any
+    ) -> Any:
+        """Note the call of a child, and say how it is carried out."""
+        ...
+
+    async def run_new(self, session: Any, call: Any) -> Any:
+        """Run a child that has not ended, and journal what it gave."""
+        ...
+
+    async def undone(self, session: Any, key: str, call: Any) -> Any:
+        """Cancel a child that is under way; give what could not be undone."""
+        ...
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -45,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     hold: float = 10.0
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
     entropy: Callable[[int], bytes] = os.urandom
+    children: Callable[[], Children] | None = None
     blind: set[str] | None = None
     """Not None in a dry run: the keys of steps behind which it can't see, though the code may be right."""
 

@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from awaitpy import _workflow as workflows
-from awaitpy._leg import Exit
+from awaitpy._leg import STOPPED, Exit
 from awaitpy._session import Session
 from awaitpy._state import changed
 from awaitpy._step import BoundStep
 from awaitpy._tasks import place
 from awaitpy._undo import plan, reported, reserved, undo_all
-from awaitpy._waits import unpark
-from awaitpy._wire import UNDOING
+from awaitpy._waits import is_wait_error, unpark
+from awaitpy._wire import CUT, UNDOING
 from awaitpy.errors import UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from awaitpy._session import Host
     from awaitpy._state import ResumeState
     from awaitpy._workflow import Described
+    from awaitpy.errors import NotUndone
 
 
 async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     """Let the workflow go on until it ends or suspends; leave nothing running."""
     token = place.set(session.mark)
+    if session.host is not None:
+        session.host.session.hosted[session.root] = session
     try:
         return await session.completed(await body)
     except BaseException as error:
@@ -38,18 +42,51 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     finally:
         place.reset(token)
         session.uncancel()
-        await session.sweep()
+        try:
+            await session.sweep()
+        finally:
+            if session.host is not None:
+                _hand_back(session, session.host)
+
+
+def _hand_back(session: Session, host: Host) -> None:
+    """Leave with the parent what the leg of a child has come to, however it is left."""
+    del host.session.hosted[session.root]
+    reached = next_state(None, session.state, session, Exit(session.state.status))
+    host.session.journal.children[host.key] = reached
+
+
+async def leg(
+    session: Session, flow: Described, body: Coroutine[Any, Any, Any]
+) -> tuple[Exit, ResumeState]:
+    """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
+    session.journal.tell("run.started")
+    try:
+        last, why = session, await unwound(session, body)
+        if why.status == "failed" and undoes(session):
+            last, why = await undone(session, why)
+    except BaseException as error:
+        session.journal.tell("run.cut", None, error)
+        raise
+    if why is STOPPED:
+        session.journal.tell("run.cut")
+        return why, next_state(flow, session.state, last, Exit(session.state.status))
+    state = session.state if session.read_only else next_state(flow, session.state, last, why)
+    session.journal.tell_end(why.status, None if is_wait_error(why.error) else why.error)
+    return why, state
 
 
 def undoes(failed: Session) -> bool:
     """Whether there is something to undo after a leg that has failed."""
-    return bool(failed.state.undoing or (failed.undos() and not failed.read_only))
+    if failed.state.undoing:
+        return True
+    return not failed.read_only and bool(failed.undos() or failed.children_under_way())
 
 
 async def undone(failed: Session, why: Exit) -> tuple[Session, Exit]:
     """Undo the completed steps of a run that has failed: a leg of its own, over what was journaled."""
     state = msgspec.structs.replace(failed.state, **{**_tables(failed, why), **_of_undo(failed)})
-    session = Session(failed.settings, state, failed.working, undoing=True)
+    session = Session(failed.settings, state, failed.working, undoing=True, host=failed.host)
     session.journal.watch = failed.journal.watch  # for whom watches, it is the same leg
     session.journal.tell("run.undoing", None, why.error)
     ended = await unwound(session, _undoing(session, failed, why.error))
@@ -76,26 +113,38 @@ async def _undoing(session: Session, failed: Session, error: Any) -> Any:
         taken = next(filter(_undoes, entries), None)
         if taken is not None:
             await session.stop(UnexpectedError(taken, reserved(taken)))
-        await session.keep(plan(entries, undos))
-    step = BoundStep(session, UNDOING)
-    return reported(error, await undo_all(step, session.journal.undoing, entries, undos))
+        await session.keep(plan(entries, undos, failed.children_under_way()))
+    keys = session.journal.undoing
+    # A step of the plan has completed; a child that was under way, or cut off, has not.
+    children = [key for key in keys if key not in entries or entries[key].kind == CUT]
+    failures: list[NotUndone] = []
+    for key in children:
+        failures += await _undone_child(session, key, failed)
+    steps = [key for key in keys if key not in children]
+    failures += await undo_all(BoundStep(session, UNDOING), steps, entries, undos)
+    return reported(error, failures)
 
 
-def next_state(flow: Described, before: ResumeState, session: Session, why: Exit) -> ResumeState:
+async def _undone_child(session: Session, key: str, failed: Session) -> list[NotUndone]:
+    children = session.settings.children
+    return [] if children is None else await children().undone(session, key, failed.called.get(key))
+
+
+def next_state(flow: Described | None, before: ResumeState, session: Session, why: Exit) -> ResumeState:
     """Give the state after a leg; the very same one if the leg changed nothing."""
     tables = _tables(session, why)
     if why.status == before.status and len(session.replay.entries) == len(before.entries):
         hooks, underway = tables["hooks"], tables["underway"]
-        if _same(hooks, before.hooks) and _same(underway, before.underway) and not session.replay.new:
+        same = _same(hooks, before.hooks) and _same(underway, before.underway)
+        if same and not session.replay.new and _unchanged(tables["children"], before.children):
             return before
-    finished = why.status in {"completed", "failed"}
     ok = why.status == "completed"
     return changed(
         before,
         status=why.status,
         forgotten=session.replay.forgotten,
         end=workflows.ending(flow, ok, why.value if ok else why.error, session.codecs)
-        if finished
+        if flow is not None and why.status in {"completed", "failed"}
         else None,
         trace=session.journal.trace() or before.trace,
         **tables,
@@ -111,7 +160,12 @@ def _tables(session: Session, why: Exit) -> dict[str, Any]:
         "closed": journal.closed,
         "underway": {key: note for key, note in underway.items() if key not in entries} if underway else {},
         "undoing": journal.undoing,
+        "children": journal.children,
     }
+
+
+def _unchanged(one: dict[str, ResumeState], other: dict[str, ResumeState]) -> bool:
+    return len(one) == len(other) and all(other.get(key) is child for key, child in one.items())
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

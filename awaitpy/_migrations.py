@@ -153,16 +153,19 @@ def drop_step(state: ResumeState, key: str, *, missing_ok: bool = False) -> Resu
             del hooks[created.hook_id]
     forgotten = tuple(k for k in state.forgotten if k != key)
     underway = {k: note for k, note in state.underway.items() if k != key}
-    return changed(state, entries=entries, hooks=hooks, forgotten=forgotten, underway=underway)
+    children = {k: child for k, child in state.children.items() if k != key}
+    return changed(
+        state, entries=entries, hooks=hooks, forgotten=forgotten, underway=underway, children=children
+    )
 
 
 # --- keys ---------------------------------------------------------------------------------------
 
 
 def _keys(state: ResumeState) -> dict[str, None]:
-    """Give the keys of all steps that the run has come to: journaled, waiting, under way, forgotten."""
+    """Give the keys of all steps that the run has come to, in whatever way."""
     waits = (hook.step_key for hook in state.hooks.values() if hook.step_key is not None)
-    return dict.fromkeys((*state.entries, *waits, *state.underway, *state.forgotten))
+    return dict.fromkeys((*state.entries, *waits, *state.underway, *state.forgotten, *state.children))
 
 
 def _missing(state: ResumeState, key: str, missing_ok: bool) -> ResumeState:
@@ -197,6 +200,7 @@ def _renamed(state: ResumeState, names: dict[str, str]) -> ResumeState:
         hooks={h: _at(hook, names) for h, hook in state.hooks.items()},
         closed={h: (why, names.get(key, key)) for h, (why, key) in state.closed.items()},
         forgotten=tuple(names.get(key, key) for key in state.forgotten),
+        children={names.get(key, key): child for key, child in state.children.items()},
     )
 
 

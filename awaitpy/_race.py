@@ -11,7 +11,7 @@ from awaitpy import _tasks
 from awaitpy._payload import Misfit, misfit_of
 from awaitpy._tables import Race, race_of
 from awaitpy._waits import alternatives, unpark
-from awaitpy._wire import HOOK, RACE, Entry, encode
+from awaitpy._wire import CUT, CUT_OFF, HOOK, RACE, Entry, encode
 from awaitpy.errors import PendingHook, UnexpectedError
 
 if TYPE_CHECKING:
@@ -183,8 +183,16 @@ class Contest:
     async def _decide(self, name: str, losers: list[Branch]) -> None:
         if self._session.exit is not None:
             await self._session.leave()
+        await self._cut_children(losers)
         race = Race(name, *_traces(self._session, losers))
         await self._session.keep(Entry(self._key, RACE, msgspec.Raw(encode(race))))
+
+    async def _cut_children(self, losers: list[Branch]) -> None:
+        """Journal that children of losers were cut off: nobody waits for them, but they may be undone."""
+        session = self._session
+        for key in dict.fromkeys(key for lane in losers for key in lane.asked):
+            if key in session.journal.children and key not in session.replay.entries:
+                await session.keep(Entry(key, CUT, CUT_OFF))
 
     # --- a race that was decided ------------------------------------------------------------
 

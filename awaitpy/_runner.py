@@ -14,12 +14,12 @@ from awaitpy import errors
 from awaitpy._annotations import Unresolved
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
-from awaitpy._legs import next_state, undoes, undone, unwound
+from awaitpy._legs import leg
 from awaitpy._policy import in_seconds
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
-from awaitpy.errors import JournalError, PendingHook, PendingTimer
+from awaitpy.errors import JournalError
 from awaitpy.result import Err, Ok, Result
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
+    from awaitpy._leg import Children
     from awaitpy._wire import Entry
     from awaitpy._workflow import Described
     from awaitpy.errors import RunError
@@ -90,6 +91,7 @@ class Runner:
             hold=in_seconds(hold),
             sleep=sleep,
             entropy=entropy,
+            children=_children,
         )
 
     def start(
@@ -198,25 +200,18 @@ class Runner:
     async def _leg(
         self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
     ) -> Outcome[Any, Any]:
-        """Run the workflow over the state until it ends or suspends, and undo what it did if it failed."""
-        session.journal.tell("run.started")
-        try:
-            last, why = session, await unwound(session, body)
-            if why.status == "failed" and undoes(session):
-                last, why = await undone(session, why)
-        except BaseException as error:
-            session.journal.tell("run.cut", None, error)
-            raise
-        state = session.state if session.read_only else next_state(flow, session.state, last, why)
-        session.journal.tell_end(why.status, _told(why.error))
+        why, state = await leg(session, flow, body)
         return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
+def _children() -> Children:
+    # Only runs that have children pay for the import.
+    from awaitpy._child import Children  # noqa: PLC0415
+
+    return Children()
+
+
 _codecs = payloads.Codecs()
-
-
-def _told(error: Any) -> Any:
-    return None if isinstance(error, (PendingHook, PendingTimer)) else error
 
 
 def _problem(error: Exception) -> str:

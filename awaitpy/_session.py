@@ -12,10 +12,13 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import msgspec
+
 from awaitpy import _tasks, errors
 from awaitpy._journal import Journal
-from awaitpy._leg import QUIET, Exit, Leave, Settings, leaves, wait_on, wake
+from awaitpy._leg import QUIET, STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._pacing import Pacing
+from awaitpy._tree import waiting
 from awaitpy._undo import Undo
 from awaitpy._waits import unpark
 from awaitpy._wire import UNDOING
@@ -47,12 +50,15 @@ class Session:
         "_unwinding",
         "active",
         "awaited",
+        "called",
         "cancelled",
         "codecs",
         "copies",
         "drains",
         "exit",
         "failing",
+        "host",
+        "hosted",
         "inside",
         "journal",
         "left",
@@ -82,7 +88,11 @@ class Session:
         working: Collection[CodeType],
         *,
         undoing: bool = False,
+        host: Host | None = None,
     ) -> None:
+        self.host = host
+        self.hosted: dict[asyncio.Task[Any], Session] = {}  # the legs of children, by their root task
+        self.called: dict[str, Any] = {}  # the children that this leg has asked for
         self.settings = settings
         self.working = working
         self.state = state
@@ -131,6 +141,10 @@ class Session:
         self._unwinding = False
         self._settling = False
         self._news: list[asyncio.Future[None]] = []
+        if host is not None:
+            self.journal.join(host.session.journal)
+            if host.session.exit is not None:
+                self._close(STOPPED)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -185,9 +199,15 @@ class Session:
             wake(self.awaited)
 
     async def idle(self) -> None:
-        """Wait until no step is under way."""
-        while self.active:
-            await wait_on(self.awaited)
+        """Wait until no step is under way, here and in children."""
+        while self.active or self.hosted:
+            busy = next(filter(_busy, self.hosted.values()), None)
+            if self.active:
+                await wait_on(self.awaited)
+            elif busy is not None:
+                await busy.idle()
+            else:
+                return
 
     async def quiet(self, until: Callable[[], bool], *, idle: bool = True) -> None:
         """Wait until nothing moves: no step under way, none asked for in some turns of the loop.
@@ -198,13 +218,13 @@ class Session:
         while not until():
             if idle:
                 await self.idle()
-            before = len(self.replay.asked)
+            before = _asked(self)
             await asyncio.sleep(0)
-            still = before == len(self.replay.asked) and not (idle and self.active) and not self.pacing
+            still = before == _asked(self) and not (idle and _busy(self)) and not _moving(self)
             turns = turns + 1 if still else 0
             if turns >= QUIET:
                 # Branches within branches may still be starting: each level takes a turn.
-                found = len(_tasks.started(self.mark, self.inside, self.working))
+                found = len(self._started())
                 if found == tasks:
                     return
                 turns, tasks = 0, found
@@ -233,10 +253,14 @@ class Session:
         """End the run with a typed error of its own."""
         self.failing = self.failing or Exit("failed", error)
         self.quick = False
-        if self.replay.due and self.exit is None:
-            # Other branches first say of all that was done before how it is undone.
-            await self.quiet(until=lambda: not self.replay.due, idle=False)
+        if self.exit is None and not self._all_asked():
+            # Other branches first say of all that was done before, or has begun, how it is undone.
+            await self.quiet(until=self._all_asked, idle=False)
         await self._end(self.failing)
+
+    def _all_asked(self) -> bool:
+        """Whether all that may have to be undone was asked for."""
+        return not self.replay.due and self.called.keys() >= set(self.children_under_way())
 
     async def begin(self, key: str) -> None:
         """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
@@ -270,6 +294,18 @@ class Session:
         self.pacing.over = True
         if self._news:
             wake(self._news)
+        for child in self.hosted.values():
+            child.stop_child()
+
+    def stop_child(self) -> None:
+        """Let nothing new run in this leg, as that of the parent is over."""
+        self._close(STOPPED)
+
+    def children_under_way(self) -> list[str]:
+        """Give the keys of the children that have begun and not ended, the first to begin first."""
+        if not self.journal.children:
+            return []
+        return [key for key, child in self.journal.children.items() if child.end is None]
 
     def nested(self, key: str) -> Leave:
         """End the run because a step was called within the function of another."""
@@ -286,7 +322,7 @@ class Session:
         """Leave the workflow, once all steps under way are journaled."""
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
-        if self.active:
+        if self.active or self.hosted:
             await self.idle()
         if in_root:
             raise Leave
@@ -312,23 +348,28 @@ class Session:
                 break
         self.left.add(task)
 
-    async def park(self, pending: PendingHook | PendingTimer) -> NoReturn:
-        """Suspend: wait until every branch has come to its wait or its end, then leave."""
-        self.parked[pending.step_key] = pending
-        self._tell_wait(pending)
+    async def park(self, pending: PendingHook | PendingTimer, child: str | None = None) -> NoReturn:
+        """Suspend: wait until every branch has come to its wait or its end, then leave.
+
+        The wait is one of a step here, or of the `child` of this key.
+        """
+        key = child or pending.step_key
+        self.parked[key] = pending
+        if child is None:
+            self._tell_wait(pending)
         if self.spares and self.exit is None and not self._would_work(pending):
             self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
-            if in_root and not self.active and not self._has_tasks():
+            if in_root and not (self.active or self.hosted or self._has_tasks()):
                 self._close(Exit("suspended", pending, settled=True))
                 raise Leave
             while self.exit is None:
                 await self._settle()
         except asyncio.CancelledError:
             if self.exit is None:
-                del self.parked[pending.step_key]
+                del self.parked[key]
             raise
         finally:
             self._root_leaves = self._root_leaves and not in_root
@@ -368,7 +409,9 @@ class Session:
         """Name the wait that the run came to first, or else the timer that is over first."""
         waits = {p.hook_id: p for p in self.parked.values() if isinstance(p, PendingHook)}
         timers = (p for p in self.parked.values() if isinstance(p, PendingTimer))
-        first = next((waits[hook_id] for hook_id in self.journal.hooks if hook_id in waits), None)
+        tables = self.journal
+        order = waiting(tables.hooks, tables.children, self.replay.entries)
+        first = next((waits[wait.hook.hook_id] for wait in order if wait.hook.hook_id in waits), None)
         timer = min(timers, key=_until, default=None)
         # A dry run is also parked where a step would run, which no hook is for.
         return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
@@ -385,7 +428,18 @@ class Session:
 
     def others_alive(self) -> bool:
         """Whether the workflow has started a task that is still alive."""
-        return self._has_tasks() and bool(_tasks.started(self.mark, self.inside, self.working))
+        return self._has_tasks() and bool(self._started())
+
+    def _started(self) -> list[asyncio.Task[Any]]:
+        """Give the living tasks that the workflow has started, those in which children run included."""
+        found = _tasks.started(self.mark, self.inside, self.working)
+        current = asyncio.current_task()
+        return [*found, *(task for task in self.hosted if task is not current)]
+
+    @property
+    def turning(self) -> bool:
+        """Whether the leg finds out if it is over, or unwinds."""
+        return self._settling or self.exit is not None
 
     def _caller_cancelled(self) -> bool:
         return self.root.cancelling() > self._cancels
@@ -398,8 +452,9 @@ class Session:
             return self._swallowed() if self.exit.status == "suspended" else self.exit
         if self.journal.cuts:
             await self.flush()
+        self._root_leaves = True  # a branch that goes on need not unwind it
         self._close(_COMPLETED)
-        if self.active:
+        if self.active or self.hosted:
             await self.idle()
         if self.replay.due and self.replay.due_in(""):
             return Exit("interrupted", self.replay.drift(None))
@@ -437,13 +492,14 @@ class Session:
 
     async def sweep(self) -> None:
         """Let nothing go on behind the caller's back: end every task that the workflow left."""
+        self._root_leaves = True
         self._close(_INTERRUPTED)
-        if self.drains and self.active:
+        if self.drains and (self.active or self.hosted):
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
         while sys.getrefcount(self.mark) > _ALONE:
-            tasks = _tasks.started(self.mark, self.inside, self.working)
+            tasks = self._started()
             if not tasks:
                 return
             await _tasks.end(tasks, self.left)
@@ -463,6 +519,29 @@ class Session:
 def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
     """Describe a run that is being undone since it failed, and whose code now goes on."""
     return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
+
+
+class Host(msgspec.Struct, frozen=True):
+    """Where a child runs: in the leg of its parent, under the key of the step that it is there."""
+
+    session: Session
+    key: str
+    depth: int
+
+
+def _busy(session: Session) -> bool:
+    """Whether a step is under way, here or in a child."""
+    return session.active > 0 or any(map(_busy, session.hosted.values()))
+
+
+def _asked(session: Session) -> int:
+    """Count the steps that were asked for, here and in children."""
+    return len(session.replay.asked) + sum(map(_asked, session.hosted.values()))
+
+
+def _moving(session: Session) -> bool:
+    """Whether replayed steps wait for their turn, or a child is about to suspend or to end."""
+    return bool(session.pacing) or any(c.turning or _moving(c) for c in session.hosted.values())
 
 
 def _until(pending: PendingTimer) -> Any:

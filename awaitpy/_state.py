@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from awaitpy import _wire
+from awaitpy import _tree, _wire
 from awaitpy._tables import Tables
 from awaitpy._wire import (
+    CHILD,
     CUT,
     HOOK,
     NO_MORE,
     NOTE,
     RACE,
     UNDOING,
+    VALUE,
     Closed,
     End,
     Entry,
     More,
+    News,
     OpenHook,
     Payload,
     Status,
@@ -79,6 +82,7 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
     underway: dict[str, Underway] = {}
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
+    children: dict[str, ResumeState] = {}
     trace: str = ""
     begun: int | None = None
 
@@ -89,42 +93,53 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
 
     @property
     def pending(self) -> tuple[PendingRecord, ...]:
-        """The hooks that the run waits for, in the order in which it came to wait."""
-        return tuple(_record(hook) for hook in self.hooks.values() if hook.step_key is not None)
+        """The hooks that the run waits for, in the order in which it came to wait.
+
+        Those of a child too, whose step keys are shown as `child/step`.
+        """
+        return tuple(_record(wait.hook, wait.path) for wait in _tree.waits(self))
 
     @property
     def timers(self) -> tuple[TimerRecord, ...]:
         """The steps that sleep or are tried again at a time, in the order in which they came to it."""
-        notes = self.underway.values()
-        return tuple(TimerRecord(n.key, n.until, n.attempts) for n in notes if n.until is not None)
+        notes = _tree.notes(self)
+        return tuple(TimerRecord(path, n.until, n.attempts) for path, n in notes if n.until is not None)
 
     def to_bytes(self) -> bytes:
         """Give this state as MessagePack."""
-        return _wire.encode(
-            Wire(
-                awaitpy=_wire.FORMAT,
-                run_id=self.run_id,
-                workflow=self.workflow,
-                version=self.version,
-                revision=self.revision,
-                status=self.status,
-                args=self.args,
-                kwargs=self.kwargs,
-                entries=list(self.entries.values()),
-                hooks=tuple(self.hooks.values()),
-                closed=self.closed,
-                forgotten=self.forgotten,
-                end=self.end,
-                more=self._more(),
-                trace=self.trace,
-            )
+        return _wire.encode(self.to_wire())
+
+    def to_wire(self) -> Wire:
+        """Give the content of `to_bytes`."""
+        return Wire(
+            awaitpy=_wire.FORMAT,
+            run_id=self.run_id,
+            workflow=self.workflow,
+            version=self.version,
+            revision=self.revision,
+            status=self.status,
+            args=self.args,
+            kwargs=self.kwargs,
+            entries=list(self.entries.values()),
+            hooks=tuple(self.hooks.values()),
+            closed=self.closed,
+            forgotten=self.forgotten,
+            end=self.end,
+            more=self._more(),
+            trace=self.trace,
         )
 
     def _more(self) -> More:
-        if not self.underway and not self.undoing and self.cancelled is None and self.begun is None:
+        known = self.underway or self.undoing or self.children
+        if not known and self.cancelled is None and self.begun is None:
             return NO_MORE
-        notes = tuple(self.underway.values())
-        return More(underway=notes, undoing=self.undoing, cancelled=self.cancelled, begun=self.begun)
+        return More(
+            underway=tuple(self.underway.values()),
+            undoing=self.undoing,
+            cancelled=self.cancelled,
+            begun=self.begun,
+            children={key: child.to_wire() for key, child in self.children.items()},
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ResumeState:
@@ -149,7 +164,7 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
         return hash((self.run_id, self.revision))
 
     def __repr__(self) -> str:
-        waiting = [hook.hook_id for hook in self.hooks.values() if hook.step_key is not None]
+        waiting = [wait.hook.hook_id for wait in _tree.waits(self)]
         waits = "".join(f", waits for {hook_id!r}" for hook_id in waiting)
         return (
             f"<ResumeState {self.workflow} run {self.run_id} revision {self.revision}: {self.status}, "
@@ -157,8 +172,8 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
         )
 
 
-def _record(hook: OpenHook) -> PendingRecord:
-    if hook.step_key is None or hook.since is None:
+def _record(hook: OpenHook, path: str) -> PendingRecord:
+    if hook.since is None:
         raise StateError(f"Hook {hook.hook_id!r} waits since no time: the state is damaged.")
     try:
         metadata = msgspec.msgpack.decode(hook.metadata)
@@ -166,7 +181,7 @@ def _record(hook: OpenHook) -> PendingRecord:
         raise StateError(f"The metadata of hook {hook.hook_id!r} is damaged: {error}.") from None
     return PendingRecord(
         hook_id=hook.hook_id,
-        step_key=hook.step_key,
+        step_key=path,
         metadata=metadata,
         methods=hook.methods,
         since=hook.since,
@@ -196,6 +211,7 @@ def _from_wire(wire: Wire) -> ResumeState:
         underway={note.key: note for note in wire.more.underway},
         undoing=wire.more.undoing,
         cancelled=wire.more.cancelled,
+        children={key: _from_wire(child) for key, child in wire.more.children.items()},
         trace=wire.trace,
         begun=wire.more.begun,
     )
@@ -222,31 +238,58 @@ def forget(state: ResumeState, key: str) -> ResumeState:
 
     All other steps stay, and the step may run again in its old place. Forgetting an answered wait
     makes its hook wait anew; forgetting a step that is tried again later begins its attempts anew.
+    A child is forgotten with all that it did, or, by `child/step`, a step of it.
     Raises `UnknownStep`, and `StepMisuse` in a run that was undone.
     """
     if key in state.underway:
         underway = {k: note for k, note in state.underway.items() if k != key}
         return changed(state, underway=underway)
+    if key not in state.entries and key not in state.children:
+        return _within(state, key, forget)
+    children = {k: child for k, child in state.children.items() if k != key}
     if key not in state.entries:
-        raise UnknownStep(key, state.run_id)
-    return _without(state, [key], forgotten=(*state.forgotten, key))
+        return _grafted(state, children)
+    return _without(state, [key], (*state.forgotten, key), children)
 
 
 def rewind(state: ResumeState, key: str) -> ResumeState:
     """Give a state without the step `key` and all that was journaled after it.
 
-    Raises `UnknownStep`, and `StepMisuse` if a step that was undone came before it.
+    Children that have not ended go too; `child/step` rewinds a child alone. Raises `UnknownStep`, and
+    `StepMisuse` if a step that was undone came before it.
     """
     if key not in state.entries:
-        raise UnknownStep(key, state.run_id)
+        return _within(state, key, rewind)
     keys = list(state.entries)
     gone = keys[keys.index(key) :]
+    kept = set(keys).difference(gone)
     forgotten = tuple(k for k in state.forgotten if k not in set(gone))
-    return msgspec.structs.replace(_without(state, gone, forgotten=forgotten), underway={})
+    children = {k: child for k, child in state.children.items() if k in kept}
+    return msgspec.structs.replace(_without(state, gone, forgotten, children), underway={})
 
 
-def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) -> ResumeState:
-    undone = set(state.undoing).difference(keys)
+def _within(state: ResumeState, path: str, verb: Callable[[ResumeState, str], ResumeState]) -> ResumeState:
+    """Do it to the child that the path leads to, which goes on then, whether it had ended or not."""
+    found = _tree.split(state, path)
+    if found is None:
+        raise UnknownStep(path, state.run_id)
+    key, rest = found
+    children = {**state.children, key: verb(state.children[key], rest)}
+    if key in state.entries:
+        return _without(state, [key], (*state.forgotten, key), children)
+    return _grafted(state, children)
+
+
+def _grafted(state: ResumeState, children: dict[str, ResumeState]) -> ResumeState:
+    if state.undoing:
+        raise _undone(state, state.undoing)
+    return changed(state, children=children)
+
+
+def _without(
+    state: ResumeState, keys: list[str], forgotten: tuple[str, ...], children: dict[str, ResumeState]
+) -> ResumeState:
+    undone = {k for k in state.undoing if k not in keys and (k in state.entries or k in children)}
     if undone or (state.undoing and UNDOING not in keys):
         raise _undone(state, undone or state.undoing)
     entries = dict(state.entries)
@@ -265,6 +308,7 @@ def _without(state: ResumeState, keys: list[str], forgotten: tuple[str, ...]) ->
         underway={} if over else state.underway,
         undoing=(),
         cancelled=None if over else state.cancelled,
+        children=children,
     )
 
 
@@ -295,17 +339,61 @@ def append_entries(state: ResumeState, *entries: Entry) -> ResumeState:
     crash. An entry whose key the state has is taken for the same one and skipped. Raises
     `StateError` for an entry that is damaged.
     """
-    new = [e for e in entries if e.key not in state.entries or e.kind == CUT]
+    new = [e for e in entries if e.kind == CUT or _may_be_new(state, e)]
     if not new:
         return state
     tables = Tables(state)
+    news: dict[str, list[Entry]] = {}
     for entry in new:
-        tables.settle(entry)
+        if entry.kind == CHILD:
+            news.setdefault(entry.key, []).append(entry)
+        else:
+            tables.settle(entry)
+    ends = {e.key: e for e in new if e.kind not in {NOTE, CHILD}}
     return changed(
         state,
-        entries={**state.entries, **{e.key: e for e in new if e.kind != NOTE}},
+        entries={**state.entries, **ends},
+        children=_grown(tables.children, news, ends),
         hooks=tables.hooks,
         closed=tables.closed,
         underway=tables.underway,
         undoing=tables.undoing,
     )
+
+
+def _may_be_new(state: ResumeState, entry: Entry) -> bool:
+    known = state.entries.get(entry.key)
+    # A child that was cut off has more entries, if it is undone later.
+    return known is None or (known.kind == CUT and entry.kind == CHILD)
+
+
+def _grown(
+    children: dict[str, ResumeState], news: dict[str, list[Entry]], ends: dict[str, Entry]
+) -> dict[str, ResumeState]:
+    """Give the children with what is new of them, and the end of those whose value was journaled."""
+    for key, entries in news.items():
+        children[key] = _grown_child(children.get(key), entries)
+    for key in children.keys() & ends.keys():
+        child, kind = children[key], ends[key].kind
+        if child.end is None and kind != CUT:
+            status: Status = "completed" if kind == VALUE else "failed"
+            children[key] = changed(child, status=status, end=End(kind == VALUE, recorded=False))
+    return children
+
+
+def _grown_child(child: ResumeState | None, entries: list[Entry]) -> ResumeState:
+    added: list[Entry] = []
+    try:
+        for new in [_news(entry.payload) for entry in entries]:
+            if new.entry is not None:
+                added.append(new.entry)
+            elif new.state is not None and (child is None or new.state.version > child.version):
+                child, added = _from_wire(_wire.checked(new.state)), []  # it begins, or was migrated
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise StateError(f"An entry of the child {entries[0].key!r} is damaged: {error}.") from None
+    if child is None:
+        raise StateError(f"The child {entries[0].key!r} has entries and no state to begin with.")
+    return append_entries(child, *added)
+
+
+_news = msgspec.msgpack.Decoder(News).decode

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
+    from awaitpy._leg import Children
     from awaitpy._payload import Returns
     from awaitpy._race import Branch
     from awaitpy._session import Session
@@ -120,6 +121,17 @@ class BoundStep:
         given = await self._take(False, key, fn, args, kwargs)
         return given if given.__class__ is Err else Ok(given)
 
+    async def child(self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a workflow as a run of its own; give what it gave. On `Err`, end this one with that error."""
+        return await self._take(True, key, workflow, args, kwargs, self._children())
+
+    async def attempt_child(
+        self, key: str, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run a workflow as a run of its own; give what it gave as a `Result`."""
+        given = await self._take(False, key, workflow, args, kwargs, self._children())
+        return given if given.__class__ is Err else Ok(given)
+
     def options(self, **policy: Any) -> BoundStep:
         """Give the same step under a policy: see `awaitpy.Step.options`."""
         return self.under(refined(self._policy, policy))
@@ -190,12 +202,22 @@ class BoundStep:
         except (AwaitpyError, payloads.Misfit) as error:
             await _untakable(self._session, full, error)
 
+    def _children(self) -> Children | None:
+        children = self._session.settings.children
+        return None if children is None else children()
+
     async def _take(
-        self, ends: bool, key: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        ends: bool,
+        key: str,
+        fn: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        children: Children | None = None,
     ) -> Any:
         """Give the value of a step: replayed, or new and journaled; its error in an `Err`.
 
-        With `ends` an error ends the workflow.
+        With `ends` an error ends the workflow. With `children` the step is a child.
         """
         session = self._session
         await self._ready(key)
@@ -206,10 +228,14 @@ class BoundStep:
             self._branch.note(key)
         try:
             entry = session.replay.ask(key)
-            call = Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
+            call = (
+                Call(key, fn, args, kwargs, self._returns(key, fn), self._policy)
+                if children is None
+                else children.call(session, key, fn, args, kwargs, self._policy)
+            )
             if entry is None:
                 await self._admit(key)
-                given = await run_new(session, call)
+                given = await (run_new if children is None else children.run_new)(session, call)
             else:
                 given = await self._replayed(entry, call)
         except (AwaitpyError, payloads.Misfit) as error:
@@ -275,7 +301,7 @@ class BoundStep:
         try:
             return codecs.of_function(fn) if returns is MISSING else codecs.of_return(returns)
         except (Unresolved, TypeError) as error:
-            raise _unresolved(key, fn, error) from error
+            raise unresolved(key, fn, error) from error
 
     async def _check_drift(self, key: str) -> None:
         """End the run with drift if this new step can't be one of unchanged code."""
@@ -355,7 +381,8 @@ def _finished(key: str) -> StepMisuse:
     )
 
 
-def _unresolved(key: str, fn: Any, error: Exception) -> JournalError:
+def unresolved(key: str, fn: Any, error: Exception) -> JournalError:
+    """Describe annotations that give no type."""
     name = getattr(fn, "__qualname__", repr(fn))
     return JournalError(
         f"Step {key!r}",

@@ -35,13 +35,14 @@ def race_of(entry: Entry) -> Race:
 class Tables:
     """What a state knows beside its entries, as it changes with each of them."""
 
-    __slots__ = ("closed", "hooks", "underway", "undoing")
+    __slots__ = ("children", "closed", "hooks", "underway", "undoing")
 
     def __init__(self, state: ResumeState) -> None:
         self.hooks = dict(state.hooks)
         self.closed = dict(state.closed)
         self.underway = dict(state.underway) if state.underway else {}
         self.undoing = state.undoing
+        self.children = dict(state.children) if state.children else {}
 
     def settle(self, entry: Entry) -> None:
         """Do what this entry says. Raises `StateError` if it is damaged."""

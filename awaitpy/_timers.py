@@ -10,6 +10,7 @@ import msgspec
 
 from awaitpy._policy import in_seconds
 from awaitpy._tables import noted
+from awaitpy._tree import waiting
 from awaitpy._wire import ELAPSED, Entry, Underway, encode
 from awaitpy.errors import PendingTimer, UnexpectedError
 from awaitpy.result import Err, Result
@@ -65,7 +66,7 @@ async def pause(session: Session, pending: PendingTimer) -> None:
             await session.park(pending)
         if left > 0:
             await _slept(session, left)
-        elif any(hook.deliveries for hook in session.journal.hooks.values()):
+        elif _delivered(session):
             # What was delivered before the time was over comes first, though the leg came later.
             await session.quiet(until=lambda: session.exit is not None)
         else:
@@ -75,6 +76,14 @@ async def pause(session: Session, pending: PendingTimer) -> None:
         raise
     except Exception as cause:  # noqa: BLE001  a clock and a sleep of users may raise anything
         await session.stop(UnexpectedError(pending.step_key, cause))
+
+
+def _delivered(session: Session) -> bool:
+    children = session.state.children
+    waits = waiting(session.journal.hooks, children, session.replay.entries)
+    return any(hook.deliveries for hook in session.journal.hooks.values()) or (
+        bool(children) and any(wait.hook.deliveries for wait in waits)
+    )
 
 
 def _left(session: Session, pending: PendingTimer) -> float:

@@ -14,7 +14,7 @@ from awaitpy.errors import StepMisuse
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from awaitpy._payload import Returns
 
@@ -42,9 +42,12 @@ def reserved(key: str) -> StepMisuse:
     )
 
 
-def plan(entries: Mapping[str, Entry], undos: Mapping[str, Undo]) -> Entry:
-    """Give the entry that says which steps are undone: the last journaled first."""
-    keys = tuple(key for key in reversed(list(entries)) if key in undos)
+def plan(entries: Mapping[str, Entry], undos: Mapping[str, Undo], children: Sequence[str]) -> Entry:
+    """Give the entry that says which steps are undone: the last journaled first.
+
+    Before them the children that are under way, the last begun first.
+    """
+    keys = (*reversed(children), *(key for key in reversed(list(entries)) if key in undos))
     return Entry(UNDOING, UNDO, msgspec.Raw(encode(keys)))
 
 

@@ -19,7 +19,12 @@ _WAITS: Final = frozenset({PendingHook, PendingTimer})
 
 def is_wait(given: Any) -> bool:
     """Whether a step gave what `pending_hook` or `pending_timer` gives."""
-    return given.__class__ is Err and given.error.__class__ in _WAITS
+    return given.__class__ is Err and is_wait_error(given.error)
+
+
+def is_wait_error(error: Any) -> bool:
+    """Whether an error says that a run waits."""
+    return error.__class__ in _WAITS
 
 
 def alternatives(pending: PendingHook) -> tuple[PendingHook, ...]:

@@ -32,6 +32,7 @@ POLICY: Final = 7
 ELAPSED: Final = 8
 UNDO: Final = 9
 RACE: Final = 10
+CHILD: Final = 11
 KINDS: Final = (
     "value",
     "error",
@@ -44,9 +45,10 @@ KINDS: Final = (
     "elapsed",
     "undo",
     "race",
+    "child",
 )
 """Of an entry. A note is never among the entries of a state: it is told to `checkpoint`, and says how
-far a step has come that has no entry yet."""
+far a step has come that has no entry yet. Nor is a child: it holds what is new of a run within the run."""
 
 PLAIN: Final = 0
 NATIVE: Final = 1
@@ -58,7 +60,7 @@ way of the converter; or [class name, form, payload] for a member of a union."""
 UNDOING: Final = "undo:"
 """The key of the entry that says which steps are undone, and what the keys of the undo steps begin with."""
 
-Kind = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+Kind = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
 Form = Literal[0, 1, 2, 3]
 Status = Literal["running", "suspended", "completed", "failed", "interrupted"]
 Closed = tuple[Literal["answered", "expired", "lost"], str]
@@ -87,7 +89,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def kind_name(self) -> str:
-        """One of value, error, hook, answer, timeout, cut, note, policy, elapsed, undo, race."""
+        """One of value, error, hook, answer, timeout, cut, note, policy, elapsed, undo, race, child."""
         return KINDS[self.kind]
 
 
@@ -150,6 +152,7 @@ class More(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     underway: tuple[Underway, ...] = ()
     undoing: tuple[str, ...] = ()
     cancelled: str | None = None
+    children: dict[str, Wire] = {}
     begun: int | None = None
 
 
@@ -176,6 +179,17 @@ class Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     trace: str = ""
 
 
+class News(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The payload of a child entry: the state in which the child starts, or a new entry of its journal."""
+
+    state: Wire | None = None
+    entry: Entry | None = None
+
+
+NESTED: Final = 16
+"""How deep runs may be within runs: what reads a state goes as deep, and a stack has an end."""
+
+
 class _Header(msgspec.Struct):
     awaitpy: int
 
@@ -195,7 +209,7 @@ def from_bytes(data: Any) -> Wire:
         wire = _decode(data)
     except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError) as error:
         raise StateError(_diagnosis(data, error)) from None
-    return _checked(wire)
+    return checked(wire)
 
 
 def _diagnosis(data: Any, error: Exception) -> str:
@@ -222,7 +236,12 @@ def _newer_format(data: Any) -> str | None:
     )
 
 
-def _checked(wire: Wire) -> Wire:
+def checked(wire: Wire, depth: int = 0) -> Wire:
+    """Give a state that was decoded, or raise `StateError`."""
+    if depth > NESTED:
+        raise StateError(f"These bytes are no awaitpy state: runs are nested deeper than {NESTED}.")
+    for child in wire.more.children.values():
+        checked(child, depth + 1)
     if wire.awaitpy != FORMAT:
         raise StateError(
             f"This state has format {wire.awaitpy}, and this awaitpy reads format {FORMAT}. "
@@ -238,7 +257,7 @@ def to_json(data: bytes, indent: int) -> str:
     """Turn the bytes of a state into readable JSON with the same content."""
     try:
         tree = _decode_any(data)
-        tree["entries"] = [_named(entry) for entry in tree.get("entries", ())]
+        _each_journal(tree, _named)
         text = msgspec.json.encode(_readable(tree))
     except (msgspec.MsgspecError, UnicodeError, ValueError, TypeError, RecursionError) as error:
         raise StateError(f"A payload of this state is damaged and has no JSON: {error}.") from None
@@ -249,7 +268,7 @@ def from_json(text: str | bytes) -> bytes:
     """Turn JSON back into the bytes of a state; the caller reads those, which checks the content."""
     try:
         tree = _restored(msgspec.json.decode(text))
-        tree["entries"] = [_unnamed(entry) for entry in tree.get("entries", ())]
+        _each_journal(tree, _unnamed)
         return encode(tree)
     except RecursionError:
         raise StateError("This JSON is no awaitpy state: it is nested too deep.") from None
@@ -264,6 +283,13 @@ def from_json(text: str | bytes) -> bytes:
         msgspec.MsgspecError,
     ) as error:
         raise StateError(f"This JSON is no awaitpy state: {error}.") from None
+
+
+def _each_journal(tree: dict[str, Any], change: Callable[[Any], Any]) -> None:
+    """Change each entry of a state, and of the children in it."""
+    tree["entries"] = [change(entry) for entry in tree.get("entries", ())]
+    for child in tree.get("more", {}).get("children", {}).values():
+        _each_journal(child, change)
 
 
 def _named(entry: list[Any]) -> dict[str, Any]:

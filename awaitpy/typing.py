@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    from awaitpy._policy_errors import StepInterrupted, StepTimeout
+    from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout, UndoFailed
     from awaitpy._race import Winner
     from awaitpy._retry import Retry
     from awaitpy.errors import HookTimeout, PendingHook
     from awaitpy.result import Result
 
+    _ChildError = HookTimeout | StepTimeout | StepInterrupted | Cancelled | UndoFailed
     V = TypeVar("V", bound="NoUndeclaredError | None")
+    N = TypeVar("N", bound="NoPendingHook | None")
     X = TypeVarWithDefault("X", bound="NoPendingHook | None", default=Never)
 
 P = ParamSpec("P")
@@ -379,6 +381,57 @@ class Step(Acting[E_contra], Protocol[E_contra]):
         - `undo`: called with the value of the step if the run ends with an error, the last step first.
         - `on_unknown`: notes in the journal that an attempt begins, and what to do if a later leg
           finds that its end is not known: `"run"` it again, or `"fail"` with `StepInterrupted`.
+        """
+        ...
+
+    def child(
+        self,
+        key: str,
+        workflow: Callable[Concatenate[Step[E_contra], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, T]:
+        """Run a workflow as a run of its own within this one, and give what it gives.
+
+        Its state is kept in the state of this run, as `state.children[key]`, and its run id is this
+        one's, `/`, and the key. Its hooks and timers are this run's too: a wait in it suspends both.
+        Its `Err` ends this workflow. Of a policy it takes `undo`, `returns` and `since`.
+        """
+        ...
+
+    @overload
+    def attempt_child(
+        self: Step[PendingHook],
+        key: str,
+        workflow: Callable[Concatenate[Step[PendingHook], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, _ChildError]]: ...
+    @overload
+    def attempt_child(
+        self: Step[PendingHook],
+        key: str,
+        workflow: Callable[Concatenate[Step[E | PendingHook], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, E | _ChildError]]: ...
+    @overload
+    def attempt_child(
+        self,
+        key: str,
+        workflow: Callable[Concatenate[Step[N], P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[object, Never, Result[T, N | _ChildError]]: ...
+    def attempt_child(self, key: str, workflow: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The same, and gives a `Result`: an `Err` of the child is a value here.
+
+        It is one that the child declares, or one with which any run can fail: a `HookTimeout`,
+        `StepTimeout`, `StepInterrupted`, `Cancelled` or `UndoFailed`.
         """
         ...
 

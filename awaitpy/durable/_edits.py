@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
+from awaitpy import _tree
 from awaitpy._hooks import inject_hook
 from awaitpy._state import rewind as rewound
 from awaitpy.durable import _heads as heads
@@ -61,14 +62,15 @@ async def deliver(
         if run_id is None or found is None:
             raise UnknownStoredHook(hook_id)
         check(found.head.workflow)
-        state = parts.join_tail(found)
-        if hook_id not in state.hooks:  # what answered a hook that is closed is in the whole journal
+        state, count = parts.join_tail(found), found.head.settled + len(found.lines)
+        if hook_id not in state.hooks:
+            # What answered a closed hook, or cut off the child that has it, is in the whole journal.
             found = await loaded(settings, run_id)
-            state = parts.join(found)
+            state, count = parts.join(found), len(found.lines)
         new = _injected(settings, state, delivery, spare_id)
         if new is state:
             return run_id, found.revision
-        if await _moved(settings, found, new):
+        if await _moved(settings, found, new, count):
             return run_id, found.revision + 1
 
 
@@ -77,7 +79,7 @@ async def _tail(settings: Settings, run_id: str) -> StoredRun | None:
 
 
 def _injected(settings: Settings, state: ResumeState, delivery: Delivery, spare_id: str) -> ResumeState:
-    hook = state.hooks.get(delivery.hook_id)
+    hook = _tree.open_hook(state, delivery.hook_id)
     # A hook that takes many knows a repeated delivery by its id alone, and the store may be asked twice.
     spare = spare_id if hook is not None and hook.many else None
     return inject_hook(
@@ -91,9 +93,9 @@ def _injected(settings: Settings, state: ResumeState, delivery: Delivery, spare_
     )
 
 
-async def _moved(settings: Settings, stored: StoredRun, state: ResumeState) -> bool:
-    """Save a state that was changed from outside; False if the run was changed meanwhile."""
-    return await _saved(settings, stored, heads.moved(stored, state, settings.now()))
+async def _moved(settings: Settings, stored: StoredRun, state: ResumeState, count: int) -> bool:
+    """Save a state, with so many lines, that was changed from outside; False if the run has changed."""
+    return await _saved(settings, stored, heads.moved(stored.head, state, count, settings.now()))
 
 
 async def _saved(settings: Settings, stored: StoredRun, head: Head) -> bool:
@@ -110,7 +112,7 @@ async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], 
         new = verb(state)
         if new is state:
             return stored.revision
-        if await _moved(settings, stored, new):
+        if await _moved(settings, stored, new, stored.head.settled + len(stored.lines)):
             return stored.revision + 1
 
 
@@ -164,7 +166,7 @@ async def fork(
     between goes on when it is asked for again.
     """
     origin = await loaded(settings, run_id)
-    before = msgspec.structs.replace(rewound(parts.join(origin), key), run_id=new_id)
+    before = _tree.renamed(rewound(parts.join(origin), key), new_id)
     head = heads.rewritten(origin.head, before, None)
     bare = msgspec.structs.replace(head, settled=0)
     now = settings.now()

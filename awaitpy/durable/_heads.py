@@ -18,7 +18,6 @@ from awaitpy.result import Err
 if TYPE_CHECKING:
     from awaitpy._state import ResumeState
     from awaitpy.durable._policy import Tries
-    from awaitpy.durable._store import StoredRun
 
 
 def begun(state: ResumeState, now: float) -> Head:
@@ -32,13 +31,13 @@ def begun(state: ResumeState, now: float) -> Head:
     )
 
 
-def moved(stored: StoredRun, state: ResumeState, now: float) -> Head:
-    """Give the head of a run, loaded with its tail, whose state was changed from outside: due at once."""
+def moved(head: Head, state: ResumeState, settled: int, now: float) -> Head:
+    """Give the head of a run whose state, with so many lines, was changed from outside: due at once."""
     return msgspec.structs.replace(
-        stored.head,
+        head,
         state=parts.bare(state),
         status=state.status,
-        settled=stored.head.settled + len(stored.lines),
+        settled=settled,
         due=now,
     )
 

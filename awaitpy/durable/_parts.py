@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from awaitpy._state import ResumeState, append_entries
-from awaitpy._wire import CUT, HOOK, NOTE, Entry, encode
+from awaitpy._wire import CHILD, CUT, HOOK, NOTE, Entry, News, encode
 from awaitpy.durable._store import Line
 from awaitpy.errors import StateError
 
@@ -17,17 +17,27 @@ if TYPE_CHECKING:
     from awaitpy.durable._store import StoredRun
 
 _decode: Final = msgspec.msgpack.Decoder(Entry).decode
+_news: Final = msgspec.msgpack.Decoder(News).decode
+_ON_THE_WAY: Final = frozenset({NOTE, CHILD})
 _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError)
 
 
 def is_final(entry: Entry) -> bool:
-    """Whether an entry says what became of a step, and is no note of what happened on the way."""
-    return entry.kind != NOTE
+    """Whether an entry says what became of a step, and not what happened on the way, or in a child."""
+    return entry.kind not in _ON_THE_WAY
+
+
+def created(entry: Entry) -> str | None:
+    """Give the hook that an entry makes known, be it one of a child."""
+    inner: Entry | None = entry
+    while inner is not None and inner.kind == CHILD:
+        inner = _news(inner.payload).entry
+    return inner.hook_id if inner is not None and inner.kind == HOOK else None
 
 
 def line(entry: Entry) -> Line:
     """Give an entry as a store keeps it."""
-    return Line(encode(entry), entry.hook_id if entry.kind == HOOK else None)
+    return Line(encode(entry), created(entry))
 
 
 def lines(state: ResumeState, *, hooks: bool = True) -> list[Line]:
@@ -37,16 +47,19 @@ def lines(state: ResumeState, *, hooks: bool = True) -> list[Line]:
 
 
 def bare(state: ResumeState) -> bytes:
-    """Give a state without its journal."""
-    return msgspec.structs.replace(state, entries={}).to_bytes()
+    """Give a state without its journal, but for what says that children were cut off: they wait no more."""
+    known = ((key, state.entries.get(key)) for key in state.children)
+    cut = {key: entry for key, entry in known if entry is not None and entry.kind == CUT}
+    return msgspec.structs.replace(state, entries=cut).to_bytes()
 
 
 def new_hooks(state: ResumeState) -> tuple[str, ...]:
-    """Give the hooks that no entry makes known: those that were not created by a step of the run."""
+    """Give the hooks that no entry makes known: those that no step created, of the run or of a child."""
+    below = (hook_id for child in state.children.values() for hook_id in new_hooks(child))
     if not state.hooks:
-        return ()
-    created = {entry.hook_id for entry in state.entries.values() if entry.kind == HOOK}
-    return tuple(hook_id for hook_id in state.hooks if hook_id not in created)
+        return tuple(below)
+    known = {entry.hook_id for entry in state.entries.values() if entry.kind == HOOK}
+    return (*(hook_id for hook_id in state.hooks if hook_id not in known), *below)
 
 
 def join(stored: StoredRun) -> ResumeState:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from awaitpy._wire import HOOK
 from awaitpy.durable import _parts as parts
 from awaitpy.durable._patient import DELAYS, patient
 from awaitpy.durable._store import LeaseLost, StoreError
@@ -54,7 +53,7 @@ class Writer:
         self._buffer.append(entry)
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        return self.drain() if entry.kind == HOOK else None
+        return None if parts.created(entry) is None else self.drain()
 
     async def drain(self) -> None:
         """Write what was taken and not yet written."""

@@ -322,6 +322,99 @@ async def background(step):
     return [front, await task]
 
 
+async def delivery(step, name: str):
+    a = await step("a", work, f"{name}-a")
+    answer = await step("w", pending_hook, f"h-{name}")
+    return [a, answer, await step("b", work, f"{name}-b")]
+
+
+async def child(step):
+    first = await step("first", work, "first")
+    got = await step.child("ship", delivery, "one")
+    return [first, got, await step("last", quick, "last")]
+
+
+async def children_gathered(step):
+    return await asyncio.gather(
+        step.child("one", delivery, "one"),
+        step.child("two", delivery, name="two"),
+        step("w", pending_hook, "own"),
+        step("d", work, "dd"),
+    )
+
+
+async def children_grouped(step):
+    async def branch(n):
+        before = await step(f"before-{n}", work, f"before-{n}")
+        got = await step.child(f"c{n}", delivery, f"c{n}")
+        return [before, got, await step(f"after-{n}", work, f"after-{n}")]
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(branch(n)) for n in range(3)]
+    return [task.result() for task in tasks]
+
+
+async def family(step, depth: int):
+    own = await step("own", work, f"own-{depth}")
+    if depth == 0:
+        return [own, await step("w", pending_hook, "deep")]
+    pair = await asyncio.gather(step.child("next", family, depth - 1), step("by", work, f"by-{depth}"))
+    return [own, pair, await step("end", work, f"end-{depth}")]
+
+
+async def child_in_child(step):
+    return [await step.child("family", family, 2), await step("after", work, "after")]
+
+
+async def parallel_child(step, name: str):
+    return await asyncio.gather(
+        *(delivery(step.scope(f"s{n}"), f"{name}{n}") for n in range(2)), step("q", work, f"{name}-q")
+    )
+
+
+async def children_of_branches(step):
+    return await asyncio.gather(*(step.child(f"c{n}", parallel_child, f"c{n}") for n in range(2)))
+
+
+def unwork(name: str):
+    return lambda _: ran.append(f"undo {name}")
+
+
+async def spoiled(step, name: str):
+    await step.options(undo=unwork(f"{name}-a"))("a", work, f"{name}-a")
+    answer = await step("w", pending_hook, f"h-{name}")
+    await step.options(undo=unwork(f"{name}-b"))("b", work, f"{name}-b")
+    return await step("bad", checked, answer, good=False)
+
+
+async def failed_child(step):
+    await step.options(undo=unwork("first"))("first", work, "first")
+    await step.options(undo=unwork("ship")).child("ship", delivery, "one")
+    lost = await step.attempt_child("lost", spoiled, "tried")
+    return [str(lost.unwrap_err()), await step.child("spoil", spoiled, "two")]
+
+
+async def failed_beside_a_child(step):
+    async def fails():
+        await step("gate", pending_hook, "gate")
+        await step("bad", checked, "bad", good=False)
+
+    return await asyncio.gather(fails(), step.child("under-way", spoiled, "late"))
+
+
+async def timed_child(step):
+    async def stuck(inner):
+        await inner("a", lambda: 1)  # no effect: on a busy machine the time may be over before it
+        await inner("b", asyncio.sleep, 0.1)
+
+    try:
+        async with asyncio.timeout(0.005):
+            got = await step.child("stuck", stuck)
+    except TimeoutError:
+        got = await step("fallback", work, "fallback")
+    return [got, await step("w", pending_hook, "h"), await step("end", work, "end")]
+
+
 async def mapped(step):
     got = await step.map("m", work, ["m1", "m22", "m333", "m4", "m55"], limit=2)
     return [got, await step("end", work, "end")]
@@ -492,6 +585,14 @@ SHAPES = [
     caught,
     cancelled_loser,
     background,
+    child,
+    children_gathered,
+    children_grouped,
+    child_in_child,
+    children_of_branches,
+    failed_child,
+    failed_beside_a_child,
+    timed_child,
     mapped,
     mapped_hooks,
     mapped_typed_hooks,

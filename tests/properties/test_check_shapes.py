@@ -60,6 +60,18 @@ async def checked(shape: Any, state: ResumeState, runner: Runner | None = None) 
     return found
 
 
+def steps_of(state: ResumeState, prefix: str = "") -> set[str]:
+    """Give the keys of all steps, those of children under the keys of these."""
+    below = [steps_of(child, f"{prefix}{key}/") for key, child in state.children.items()]
+    return {f"{prefix}{key}" for key in state.steps}.union(*below)
+
+
+def under_way(state: ResumeState, prefix: str = "") -> set[str]:
+    """Give the keys of the children that have begun: their own steps are what runs next."""
+    below = [under_way(child, f"{prefix}{key}/") for key, child in state.children.items()]
+    return {f"{prefix}{key}" for key in state.children}.union(*below)
+
+
 # Each has a step whose untyped lambda waits: only a call of it could tell how its answer is read.
 BLIND_IN = {"mapped_hooks", "collected_with_a_sibling"}
 
@@ -78,7 +90,7 @@ async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran, 
         found = await checked(shape, state, world.runner())
         assert found.ok, str(found)
         assert found.unasked == () or stays(shape, found, state)
-        assert set(found.replayed) <= set(state.steps)
+        assert set(found.replayed) <= steps_of(state)
     assert ran == []
 
 
@@ -89,14 +101,16 @@ async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran
         if stays(shape, found, state):
             continue
         asked: list[str] = []
+        run_id = state.run_id
 
-        def note(event: Event, asked: list[str] = asked) -> None:
+        def note(event: Event, asked: list[str] = asked, run_id: str = run_id) -> None:
             if event.name in {"step.started", "hook.waiting", "timer.waiting"}:
-                asked.append(event.key)
+                asked.append(f"{event.run_id[len(run_id) + 1 :]}/{event.key}".removeprefix("/"))
 
         outcome = await world.runner(on_event=note, hold=0).resume(shape, state)
-        assert set(found.next) <= set(asked), state.steps
-        asked = [key for key in asked if key not in found.answered]
+        if outcome.state.status != "failed":  # a branch that fails keeps the others from what was next
+            assert set(found.next) <= set(asked), state.steps
+        asked = [key for key in asked if key not in found.answered and key not in under_way(state)]
         assert set(asked[:1]) <= set(found.next)
         assert bool(found.next) == bool(asked)
         if not found.next:
@@ -233,8 +247,8 @@ class Renamed:
 
 
 def rename_all(state: ResumeState) -> ResumeState:
-    waits = [record.step_key for record in state.pending]
-    for key in dict.fromkeys([*state.steps, *waits, *state.underway]):
+    waits = [hook.step_key for hook in state.hooks.values() if hook.step_key is not None]
+    for key in dict.fromkeys([*state.steps, *waits, *state.underway, *state.children]):
         if not key.startswith("undo:"):  # the key of an undo goes with that of its step
             state = rename_step(state, key, another(key))
     return state

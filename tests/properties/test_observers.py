@@ -123,8 +123,10 @@ def test_each_start_of_a_leg_and_of_a_step_has_one_end(shape, legs_of):
     watch = Grumbler(None)
     legs = legs_of(shape, watch)
     assert_grammar(watch.told)
-    assert len({event.leg for event in watch.told}) == len(legs)
-    assert {(event.run_id, event.workflow) for event in watch.told} == {("run-1", shape.__qualname__)}
+    assert len({e.leg for e in watch.told if e.run_id == "run-1"}) == len(legs)
+    assert {(e.run_id, e.workflow) for e in watch.told if "/" not in e.run_id} == {
+        ("run-1", shape.__qualname__)
+    }
 
 
 @pytest.mark.parametrize("how", ["cancels", "raises"])

@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ ITEMS = st.sampled_from(["step", "quick", "hook"])
 TREES = st.recursive(
     LEAVES | st.tuples(st.sampled_from(["map", "collect"]), st.lists(ITEMS, max_size=5)),
     lambda trees: st.tuples(
-        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "race"]),
+        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "race", "child"]),
         st.lists(trees, min_size=1, max_size=4),
     ),
     max_leaves=12,
@@ -57,6 +58,8 @@ class Tree:
             return await self.raced(step, trees, key)
         if kind == "scope":
             step = step.scope(key)
+        if kind == "child":
+            return await step.child(key, partial(self.inside, trees=trees, key=key))
         gate = asyncio.Semaphore(2)
         below = [self.limited(gate, step, t, f"{key}.{i}") for i, t in enumerate(trees)]
         if kind == "limited":
@@ -68,6 +71,9 @@ class Tree:
     async def limited(self, gate: asyncio.Semaphore, *args: Any) -> Any:
         async with gate:
             return await self.node(*args)
+
+    async def inside(self, step, *, trees: Any, key: str) -> Any:
+        return await self.many("gather", [(step, t, f"{key}.{i}") for i, t in enumerate(trees)])
 
     async def many(self, kind: str, calls: list[Any]) -> Any:
         if kind == "gather":

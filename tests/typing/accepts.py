@@ -14,6 +14,7 @@ import attrs
 
 import awaitpy
 from awaitpy import (
+    Cancelled,
     Check,
     Err,
     Hook,
@@ -30,6 +31,7 @@ from awaitpy import (
     Step,
     StepInterrupted,
     StepTimeout,
+    UndoFailed,
     Winner,
     Won,
     cancel,
@@ -397,6 +399,32 @@ def results(result: Result[int, str]) -> None:
     ended: Result[int, Never] = result.or_else(lambda error: Ok(len(error)))
     wider: Result[int | None, str | Declined] = result
     print(chained, longer, branched, recovered, ended, wider)
+
+
+# --- children -------------------------------------------------------------------------------------
+
+Own = HookTimeout | StepTimeout | StepInterrupted | Cancelled | UndoFailed
+
+
+async def children(step: Step[Declined | PendingHook], named_step: Step[Declined]) -> None:
+    assert_type(await step.child("a", quiet, "book"), int)
+    assert_type(await step.child("b", checkout, 3), str)
+    assert_type(await step.child("c", checkout, total=3), str)
+    assert_type(await step.child("d", named, 3), str)
+    assert_type(await step.child("e", Shop().checkout, 3), str)
+    assert_type(await step.child("f", partial(with_client, client=Shop()), 3), str)
+    assert_type(await step.options(undo=print).child("g", checkout, 3), str)
+    assert_type(await step.scope("h").child("i", checkout, 3), str)
+    assert_type(await asyncio.gather(step.child("j", checkout, 3), step("k", price, 3)), tuple[str, int])
+    assert_type(await named_step.child("l", named, 3), str)
+
+
+async def attempted_children(step: Step[PendingHook], never: Step[Never]) -> None:
+    assert_type(await step.attempt_child("a", quiet, "book"), Result[int, Own])
+    assert_type(await step.attempt_child("b", attempted_waits), Result[None, Own])
+    assert_type(await step.attempt_child("c", checkout, 3), Result[str, Declined | Own])
+    assert_type(await step.attempt_child("d", named, 3), Result[str, Declined | Own])
+    assert_type(await never.attempt_child("e", named, 3), Result[str, Declined | Own])
 
 
 # --- observers ------------------------------------------------------------------------------------

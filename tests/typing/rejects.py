@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     def price(total: int, *, tax: int = 0) -> int: ...
     def sold_out() -> Err[SoldOut]: ...
     async def needs_declined(step: Step[Declined], total: int) -> str: ...
+    async def needs_hook(step: Step[PendingHook], total: int) -> str: ...
     async def no_workflow(total: int) -> str: ...
 
 
@@ -152,6 +153,16 @@ def results(result: Result[int, str]) -> None:
     number: Ok[int] = result  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     print(longer, number)
     Ok(3).value = 4  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def children(step: Step[Declined], waits: Step[PendingHook]) -> None:
+    await step.child("a", needs_declined, "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await waits.child("b", needs_declined, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await step.child("c", needs_hook, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await step.child("d", no_workflow, 3)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step.attempt_child("e", needs_hook, 3)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    await step.attempt_child("f", needs_declined, "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await step.options(timeout=3).child("g", needs_declined, 3)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def forgets_to_return(state: ResumeState) -> None:

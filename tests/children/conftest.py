@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+SECONDS = 5
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError("the test hangs: a run never came to its end")
+
+
+@pytest.fixture(autouse=True)
+def _guard() -> Iterator[None]:
+    """End a test that would hang, be it in a deadlock or in a busy loop."""
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class Calls(list[str]):
+    """What really ran, in order: `step("a", calls, "a", 1)` notes "a" and gives 1."""
+
+    def __call__(self, name: str, value: Any = None) -> Any:
+        self.append(name)
+        return value
+
+    def undo(self, name: str) -> Any:
+        """Give an undo that notes its name."""
+        return lambda _: self.append(f"undo {name}")
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
