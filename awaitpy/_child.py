@@ -21,11 +21,12 @@ from awaitpy._legs import leg
 from awaitpy._payload import Codec, Misfit, Returns
 from awaitpy._performing import Call
 from awaitpy._policy import Policy
-from awaitpy._session import Host, Session
+from awaitpy._session import Session
 from awaitpy._state import ResumeState
 from awaitpy._step import BoundStep, unresolved
 from awaitpy._tree import below
 from awaitpy._wire import CHILD, NATIVE, NESTED, TAGGED, UNDOING, Entry, Form, News, encode
+from awaitpy._work import Host
 from awaitpy.errors import (
     Cancelled,
     HookTimeout,

@@ -9,19 +9,15 @@ way is awaited and journaled.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import msgspec
-
 from awaitpy import _tasks, errors
-from awaitpy._journal import Journal
-from awaitpy._leg import QUIET, STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
-from awaitpy._pacing import Pacing
+from awaitpy._leg import STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._tree import waiting
 from awaitpy._undo import Undo
 from awaitpy._waits import unpark
 from awaitpy._wire import UNDOING
+from awaitpy._work import Host, Work
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
@@ -38,47 +34,20 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 128
 
 
-class Session:
+class Session(Work):
     """The mutable middle of one leg, between the state that went in and the one that comes out."""
 
     __slots__ = (
-        "_cancels",
         "_news",
         "_root_leaves",
         "_settling",
-        "_unwatched",
         "_unwinding",
-        "active",
-        "awaited",
-        "called",
-        "cancelled",
-        "codecs",
         "copies",
-        "drains",
-        "exit",
         "failing",
-        "host",
-        "hosted",
-        "inside",
-        "journal",
         "left",
-        "losing",
-        "mark",
-        "over",
-        "pacing",
         "parked",
-        "quick",
-        "read_only",
-        "replay",
-        "returns",
-        "root",
-        "settings",
         "spares",
-        "state",
         "undoable",
-        "undoing",
-        "waiting",
-        "working",
     )
 
     def __init__(
@@ -90,53 +59,14 @@ class Session:
         undoing: bool = False,
         host: Host | None = None,
     ) -> None:
-        self.host = host
-        self.hosted: dict[asyncio.Task[Any], Session] = {}  # the legs of children, by their root task
-        self.called: dict[str, Any] = {}  # the children that this leg has asked for
-        self.settings = settings
-        self.working = working
-        self.state = state
-        self.codecs = settings.codecs
-        self.returns = settings.codecs.for_leg()
-        self.journal = Journal(settings, state, undoing=undoing)
-        self.replay = self.journal.replay
-        self.pacing = Pacing(self.replay)
-        self.waiting: dict[str, OpenHook | None] = {
-            h.step_key: h for h in state.hooks.values() if h.step_key is not None
-        }
-        if state.underway:
-            self.waiting.update(dict.fromkeys(state.underway))
+        super().__init__(settings, state, working, undoing=undoing, host=host)
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
-        self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
         # By policy, as a step that says how it is undone may cost next to nothing more than another.
         self.undoable: list[tuple[Policy, dict[str, Returns]]] = []
         self.copies: dict[str, Any] = {}
-        self.undoing = undoing
-        self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
-        self.read_only = state.end is not None
-        self.exit: Exit | None = None
         self.failing: Exit | None = None
-        self.over = False
-        self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
-        self.active = 0
-        self.awaited: list[asyncio.Future[None]] = []
-        self.mark, self.inside = object(), _tasks.Inside(state.run_id)
-        root = asyncio.current_task()
-        if root is None:
-            raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
-        self.root = root
-        # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
-        self._unwatched = not (
-            self.journal.observed
-            or state.forgotten
-            or state.end
-            or state.undoing
-            or self.cancelled is not None
-        )
-        self.quick = self._unwatched
-        self._cancels = root.cancelling()
         self._root_leaves = False
         self._unwinding = False
         self._settling = False
@@ -163,71 +93,11 @@ class Session:
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
-        if not self._caller_cancelled():
+        if not self.caller_cancelled():
             cuts = self.journal.take_cuts()
             self.quick = self._unwatched and self.exit is None
             for cut in cuts:
                 await self.keep(cut)
-
-    def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
-        """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
-        task = asyncio.current_task()
-        if task is not None and not task.cancelling():
-            self.journal.tell("step.raised", key, error)
-            return UnexpectedError(key, error)
-        self.journal.tell("step.cut", key)
-        self.cut(key)
-        raise error
-
-    def cut(self, key: str) -> None:
-        """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
-        if self.exit is None and key not in self.losing:
-            self.journal.cut(key)
-            self.quick = False
-
-    # --- work under way ---------------------------------------------------------------------
-
-    def done(self) -> None:
-        """Count a step that is no longer under way."""
-        self.active -= 1
-        if self.awaited:
-            self.wake_idle()
-
-    def wake_idle(self) -> None:
-        """Wake those who wait until no step is under way, if that is so."""
-        if not self.active:
-            wake(self.awaited)
-
-    async def idle(self) -> None:
-        """Wait until no step is under way, here and in children."""
-        while self.active or self.hosted:
-            busy = next(filter(_busy, self.hosted.values()), None)
-            if self.active:
-                await wait_on(self.awaited)
-            elif busy is not None:
-                await busy.idle()
-            else:
-                return
-
-    async def quiet(self, until: Callable[[], bool], *, idle: bool = True) -> None:
-        """Wait until nothing moves: no step under way, none asked for in some turns of the loop.
-
-        Without `idle` steps under way are not waited for.
-        """
-        turns, tasks = 0, 0
-        while not until():
-            if idle:
-                await self.idle()
-            before = _asked(self)
-            await asyncio.sleep(0)
-            still = before == _asked(self) and not (idle and _busy(self)) and not _moving(self)
-            turns = turns + 1 if still else 0
-            if turns >= QUIET:
-                # Branches within branches may still be starting: each level takes a turn.
-                found = len(self._started())
-                if found == tasks:
-                    return
-                turns, tasks = 0, found
 
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
@@ -362,7 +232,7 @@ class Session:
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
-            if in_root and not (self.active or self.hosted or self._has_tasks()):
+            if in_root and not (self.active or self.hosted or self.has_tasks()):
                 self._close(Exit("suspended", pending, settled=True))
                 raise Leave
             while self.exit is None:
@@ -416,33 +286,10 @@ class Session:
         # A dry run is also parked where a step would run, which no hook is for.
         return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
 
-    def _has_tasks(self) -> bool:
-        """Whether another task may carry the mark: a copy of the context keeps it alive.
-
-        Exact and cheap, where asking asyncio for all tasks costs more the busier the application is.
-        """
-        _tasks.place.set(None)
-        others = sys.getrefcount(self.mark) > _ALONE
-        _tasks.place.set(self.mark)
-        return others
-
-    def others_alive(self) -> bool:
-        """Whether the workflow has started a task that is still alive."""
-        return self._has_tasks() and bool(self._started())
-
-    def _started(self) -> list[asyncio.Task[Any]]:
-        """Give the living tasks that the workflow has started, those in which children run included."""
-        found = _tasks.started(self.mark, self.inside, self.working)
-        current = asyncio.current_task()
-        return [*found, *(task for task in self.hosted if task is not current)]
-
     @property
     def turning(self) -> bool:
         """Whether the leg finds out if it is over, or unwinds."""
         return self._settling or self.exit is not None
-
-    def _caller_cancelled(self) -> bool:
-        return self.root.cancelling() > self._cancels
 
     # --- seen from the runner ---------------------------------------------------------------
 
@@ -478,7 +325,7 @@ class Session:
 
     def _ended_by_cancel(self, error: asyncio.CancelledError) -> Exit | None:
         self.uncancel()
-        if self._caller_cancelled():
+        if self.caller_cancelled():
             return None
         if self.exit is None:
             self.exit = Exit("interrupted", UnexpectedError(None, error))
@@ -498,8 +345,8 @@ class Session:
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
-        while sys.getrefcount(self.mark) > _ALONE:
-            tasks = self._started()
+        while self.may_have_tasks():
+            tasks = self.started()
             if not tasks:
                 return
             await _tasks.end(tasks, self.left)
@@ -521,46 +368,9 @@ def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
     return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
 
 
-class Host(msgspec.Struct, frozen=True):
-    """Where a child runs: in the leg of its parent, under the key of the step that it is there."""
-
-    session: Session
-    key: str
-    depth: int
-
-
-def _busy(session: Session) -> bool:
-    """Whether a step is under way, here or in a child."""
-    return session.active > 0 or any(map(_busy, session.hosted.values()))
-
-
-def _asked(session: Session) -> int:
-    """Count the steps that were asked for, here and in children."""
-    return len(session.replay.asked) + sum(map(_asked, session.hosted.values()))
-
-
-def _moving(session: Session) -> bool:
-    """Whether replayed steps wait for their turn, or a child is about to suspend or to end."""
-    return bool(session.pacing) or any(c.turning or _moving(c) for c in session.hosted.values())
-
-
 def _until(pending: PendingTimer) -> Any:
     return pending.until
 
 
-def _alone() -> int:
-    """Count what refers to a mark that one object holds, seen as `sys.getrefcount` sees it."""
-    holder = _Marked()
-    return sys.getrefcount(holder.mark)
-
-
-class _Marked:
-    __slots__ = ("mark",)
-
-    def __init__(self) -> None:
-        self.mark = object()
-
-
-_ALONE: Final = _alone()
 _COMPLETED: Final = Exit("completed")
 _INTERRUPTED: Final = Exit("interrupted")
