@@ -18,10 +18,11 @@ from awaitpy import _workflow as workflows
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._leg import Exit, Settings
 from awaitpy._legs import leg
+from awaitpy._motion import Host
 from awaitpy._payload import Codec, Misfit, Returns
 from awaitpy._performing import Call
 from awaitpy._policy import Policy
-from awaitpy._session import Host, Session
+from awaitpy._session import Session
 from awaitpy._state import ResumeState
 from awaitpy._step import BoundStep, unresolved
 from awaitpy._tree import below

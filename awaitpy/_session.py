@@ -9,25 +9,22 @@ way is awaited and journaled.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import msgspec
 
 from awaitpy import _tasks, errors
 from awaitpy._journal import Journal
-from awaitpy._leg import QUIET, STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
-from awaitpy._pacing import Pacing
+from awaitpy._leg import STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
+from awaitpy._motion import Motion
 from awaitpy._tree import waiting
-from awaitpy._undo import Undo
-from awaitpy._waits import unpark
-from awaitpy._wire import UNDOING
+from awaitpy._undo import Undo, no_longer_fails
+from awaitpy._waits import first_wait, unpark
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType
 
+    from awaitpy._motion import Host
     from awaitpy._payload import Returns
     from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
@@ -38,38 +35,29 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 128
 
 
-class Session:
+class Session(Motion):
     """The mutable middle of one leg, between the state that went in and the one that comes out."""
 
     __slots__ = (
         "_cancels",
         "_news",
         "_root_leaves",
-        "_settling",
         "_unwatched",
         "_unwinding",
-        "active",
-        "awaited",
         "called",
         "cancelled",
         "codecs",
         "copies",
         "drains",
-        "exit",
         "failing",
         "host",
-        "hosted",
-        "inside",
         "journal",
         "left",
         "losing",
-        "mark",
         "over",
-        "pacing",
         "parked",
         "quick",
         "read_only",
-        "replay",
         "returns",
         "root",
         "settings",
@@ -78,7 +66,6 @@ class Session:
         "undoable",
         "undoing",
         "waiting",
-        "working",
     )
 
     def __init__(
@@ -91,16 +78,13 @@ class Session:
         host: Host | None = None,
     ) -> None:
         self.host = host
-        self.hosted: dict[asyncio.Task[Any], Session] = {}  # the legs of children, by their root task
         self.called: dict[str, Any] = {}  # the children that this leg has asked for
         self.settings = settings
-        self.working = working
         self.state = state
         self.codecs = settings.codecs
         self.returns = settings.codecs.for_leg()
         self.journal = Journal(settings, state, undoing=undoing)
-        self.replay = self.journal.replay
-        self.pacing = Pacing(self.replay)
+        super().__init__(self.journal.replay, working, state.run_id)
         self.waiting: dict[str, OpenHook | None] = {
             h.step_key: h for h in state.hooks.values() if h.step_key is not None
         }
@@ -116,17 +100,10 @@ class Session:
         self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
         self.read_only = state.end is not None
-        self.exit: Exit | None = None
         self.failing: Exit | None = None
         self.over = False
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
-        self.active = 0
-        self.awaited: list[asyncio.Future[None]] = []
-        self.mark, self.inside = object(), _tasks.Inside(state.run_id)
-        root = asyncio.current_task()
-        if root is None:
-            raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
-        self.root = root
+        self.root = _tasks.current()
         # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
         self._unwatched = not (
             self.journal.observed
@@ -136,15 +113,18 @@ class Session:
             or self.cancelled is not None
         )
         self.quick = self._unwatched
-        self._cancels = root.cancelling()
+        self._cancels = self.root.cancelling()
         self._root_leaves = False
         self._unwinding = False
-        self._settling = False
         self._news: list[asyncio.Future[None]] = []
         if host is not None:
-            self.journal.join(host.session.journal)
-            if host.session.exit is not None:
-                self._close(STOPPED)
+            self._join(host.session)
+
+    def _join(self, parent: Session) -> None:
+        """Be the leg of a child of that run."""
+        self.journal.join(parent.journal)
+        if parent.exit is not None:
+            self._close(STOPPED)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -186,48 +166,6 @@ class Session:
             self.quick = False
 
     # --- work under way ---------------------------------------------------------------------
-
-    def done(self) -> None:
-        """Count a step that is no longer under way."""
-        self.active -= 1
-        if self.awaited:
-            self.wake_idle()
-
-    def wake_idle(self) -> None:
-        """Wake those who wait until no step is under way, if that is so."""
-        if not self.active:
-            wake(self.awaited)
-
-    async def idle(self) -> None:
-        """Wait until no step is under way, here and in children."""
-        while self.active or self.hosted:
-            busy = next(filter(_busy, self.hosted.values()), None)
-            if self.active:
-                await wait_on(self.awaited)
-            elif busy is not None:
-                await busy.idle()
-            else:
-                return
-
-    async def quiet(self, until: Callable[[], bool], *, idle: bool = True) -> None:
-        """Wait until nothing moves: no step under way, none asked for in some turns of the loop.
-
-        Without `idle` steps under way are not waited for.
-        """
-        turns, tasks = 0, 0
-        while not until():
-            if idle:
-                await self.idle()
-            before = _asked(self)
-            await asyncio.sleep(0)
-            still = before == _asked(self) and not (idle and _busy(self)) and not _moving(self)
-            turns = turns + 1 if still else 0
-            if turns >= QUIET:
-                # Branches within branches may still be starting: each level takes a turn.
-                found = len(self._started())
-                if found == tasks:
-                    return
-                turns, tasks = 0, found
 
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
@@ -356,13 +294,13 @@ class Session:
         key = child or pending.step_key
         self.parked[key] = pending
         if child is None:
-            self._tell_wait(pending)
+            self.journal.tell_wait(pending)
         if self.spares and self.exit is None:
             self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
         try:
-            if in_root and not (self.active or self.hosted or self._has_tasks()):
+            if in_root and not (self.active or self.hosted or self.has_tasks()):
                 self._close(Exit("suspended", pending, settled=True))
                 raise Leave
             while self.exit is None:
@@ -382,59 +320,21 @@ class Session:
         if spare is not None:
             spare(task)
 
-    def _tell_wait(self, pending: PendingHook | PendingTimer) -> None:
-        if isinstance(pending, PendingHook):
-            self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
-        else:
-            self.journal.tell("timer.waiting", pending.step_key, pending.until)
-
     async def _settle(self) -> None:
-        if self._settling:
+        if self.settling:
             await wait_on(self._news)
             return
-        self._settling = True
+        self.settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self.failing or self._suspended())
+            self._close(self.exit or self.failing or Exit("suspended", self._first_wait(), settled=True))
         finally:
-            self._settling = False
+            self.settling = False
             wake(self._news)
 
-    def _suspended(self) -> Exit:
-        """Name the wait that the run came to first, or else the timer that is over first."""
-        waits = {p.hook_id: p for p in self.parked.values() if isinstance(p, PendingHook)}
-        timers = (p for p in self.parked.values() if isinstance(p, PendingTimer))
-        tables = self.journal
-        order = waiting(tables.hooks, tables.children, self.replay.entries)
-        first = next((waits[wait.hook.hook_id] for wait in order if wait.hook.hook_id in waits), None)
-        timer = min(timers, key=_until, default=None)
-        # A dry run is also parked where a step would run, which no hook is for.
-        return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
-
-    def _has_tasks(self) -> bool:
-        """Whether another task may carry the mark: a copy of the context keeps it alive.
-
-        Exact and cheap, where asking asyncio for all tasks costs more the busier the application is.
-        """
-        _tasks.place.set(None)
-        others = sys.getrefcount(self.mark) > _ALONE
-        _tasks.place.set(self.mark)
-        return others
-
-    def others_alive(self) -> bool:
-        """Whether the workflow has started a task that is still alive."""
-        return self._has_tasks() and bool(self._started())
-
-    def _started(self) -> list[asyncio.Task[Any]]:
-        """Give the living tasks that the workflow has started, those in which children run included."""
-        found = _tasks.started(self.mark, self.inside, self.working)
-        current = asyncio.current_task()
-        return [*found, *(task for task in self.hosted if task is not current)]
-
-    @property
-    def turning(self) -> bool:
-        """Whether the leg finds out if it is over, or unwinds."""
-        return self._settling or self.exit is not None
+    def _first_wait(self) -> PendingHook | PendingTimer:
+        hooks = waiting(self.journal.hooks, self.journal.children, self.replay.entries)
+        return first_wait(self.parked.values(), (wait.hook.hook_id for wait in hooks))
 
     def _caller_cancelled(self) -> bool:
         return self.root.cancelling() > self._cancels
@@ -493,8 +393,8 @@ class Session:
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
-        while sys.getrefcount(self.mark) > _ALONE:
-            tasks = self._started()
+        while self.is_marked():
+            tasks = self.started()
             if not tasks:
                 return
             await _tasks.end(tasks, self.left)
@@ -511,51 +411,5 @@ class Session:
         }
 
 
-def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
-    """Describe a run that is being undone since it failed, and whose code now goes on."""
-    return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
-
-
-class Host(msgspec.Struct, frozen=True):
-    """Where a child runs: in the leg of its parent, under the key of the step that it is there."""
-
-    session: Session
-    key: str
-    depth: int
-
-
-def _busy(session: Session) -> bool:
-    """Whether a step is under way, here or in a child."""
-    return session.active > 0 or any(map(_busy, session.hosted.values()))
-
-
-def _asked(session: Session) -> int:
-    """Count the steps that were asked for, here and in children."""
-    return len(session.replay.asked) + sum(map(_asked, session.hosted.values()))
-
-
-def _moving(session: Session) -> bool:
-    """Whether replayed steps wait for their turn, or a child is about to suspend or to end."""
-    return bool(session.pacing) or any(c.turning or _moving(c) for c in session.hosted.values())
-
-
-def _until(pending: PendingTimer) -> Any:
-    return pending.until
-
-
-def _alone() -> int:
-    """Count what refers to a mark that one object holds, seen as `sys.getrefcount` sees it."""
-    holder = _Marked()
-    return sys.getrefcount(holder.mark)
-
-
-class _Marked:
-    __slots__ = ("mark",)
-
-    def __init__(self) -> None:
-        self.mark = object()
-
-
-_ALONE: Final = _alone()
 _COMPLETED: Final = Exit("completed")
 _INTERRUPTED: Final = Exit("interrupted")
