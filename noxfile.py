@@ -87,7 +87,8 @@ def _suite_with_coverage(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The suite against the wheel: all of it, with coverage, on the oldest Python found.
 
-    The other Pythons leave the browser and the crashes out. Arguments after `--` go to a plain pytest on each.
+    The other Pythons leave the browser and the crashes out. Arguments after `--` go to a plain pytest
+    on each.
     """
     _install(session, "test")
     _use_wheel(session)

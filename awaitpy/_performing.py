@@ -80,6 +80,7 @@ async def settled(
         try:
             delay = _attempts.delay(session, call.policy, attempt, failure, given)
         except Exception as cause:  # noqa: BLE001  what users hand in may raise anything
+            session.journal.tell("step.raised", call.key, cause)
             session.done()
             await session.stop(UnexpectedError(call.key, cause))
         if delay is None:

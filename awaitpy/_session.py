@@ -295,7 +295,7 @@ class Session(Motion):
         self.parked[key] = pending
         if child is None:
             self.journal.tell_wait(pending)
-        if self.spares and self.exit is None:
+        if self.spares and self.exit is None and not self._would_work(pending):
             self._replace()
         in_root = asyncio.current_task() is self.root
         self._root_leaves = self._root_leaves or in_root
@@ -312,6 +312,11 @@ class Session(Motion):
         finally:
             self._root_leaves = self._root_leaves and not in_root
         await self.leave()
+
+    @staticmethod
+    def _would_work(pending: PendingHook | PendingTimer) -> bool:
+        """Whether this is no wait, but where a dry run stays at a step that would be under way."""
+        return isinstance(pending, PendingHook) and not pending.hook_id
 
     def _replace(self) -> None:
         """Let another task take the place of one that parks, where only so many may be at work."""

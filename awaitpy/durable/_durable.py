@@ -347,7 +347,7 @@ class Durable:
         revision = await edits.hasten(self._settings, run_id)
         return await rest_of(self._settings, self._works, run_id, after=revision)
 
-    async def cancel(self, run_id: str, reason: str) -> Outcome[Any, Any]:
+    async def cancel(self, run_id: str, reason: str = "") -> Outcome[Any, Any]:
         """Let a run end with `Err(Cancelled(reason))`, undo included, and give its outcome.
 
         A leg under way is let come to rest first; a run that ends by that stays as it is.

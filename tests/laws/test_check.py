@@ -519,3 +519,14 @@ async def test_a_run_that_fails_is_not_undone_by_a_dry_run(calls):
     cancelled = await resume(flow, cancel(state, "no more"))
     assert cancelled.result == Err(Cancelled("no more"))
     assert calls == ["book", "undo"]
+
+
+async def test_of_the_items_of_a_map_only_as_many_come_next_as_may_be_under_way(calls):
+    async def flow(step):
+        await step.map("m", calls, range(6), limit=2)
+        await step("w", pending_hook, "h")
+
+    state = Runner().start(flow)
+    assert (await check(flow, state)).next == ("m/0", "m/1")
+    waiting = (await resume(flow, state)).state
+    assert (await check(flow, forget(waiting, "m/3"))).next == ("m/3",)

@@ -307,3 +307,19 @@ async def test_a_store_that_fails_at_any_entry_leaves_no_start_without_its_end(t
     ends = told.names.count("step.retried raises") + told.names.count("step.raised raises")
     assert starts == ends
     assert told.names[-1] == "run.interrupted"
+
+
+async def test_an_attempt_whose_delay_can_not_be_told_has_its_end_too(told):
+    def fails():
+        raise ConnectionError("down")
+
+    def no_entropy(_):
+        raise LookupError("no random bytes")
+
+    async def flow(step):
+        await step.options(retry=Retry(delay=1))("a", fails)
+
+    outcome = await Runner(run_id="r", on_event=told, entropy=no_entropy).run(flow)
+    assert str(outcome.result.unwrap_err().cause) == "no random bytes"
+    assert told.names == ["run.started", "step.started a", "step.raised a", "run.interrupted"]
+    assert str(told[2].detail) == "no random bytes"

@@ -160,3 +160,41 @@ async def test_tasks_that_start_eagerly_wait_together_as_others_do(calls, answer
     done = await resume(flow, answered(first.state, b=2, a=1))
     assert done.result == Ok([0, 1, 2])
     loop.set_task_factory(None)
+
+
+async def test_a_replayed_step_that_is_held_back_when_the_leg_ends_is_not_given(calls, answered):
+    begun, mistaken = asyncio.Event(), False
+
+    async def long():
+        begun.set()
+        await turns(20)
+
+    async def first(step):
+        if mistaken:
+            await begun.wait()
+            await step("", int)  # no key: it ends the leg
+        await step("first", int)
+
+    async def held_back(step):
+        await step("second", int)
+        calls("went on")
+
+    async def last(step):
+        await step("w", pending_hook, "w")
+        await step("long", long)
+
+    async def flow(step):
+        await asyncio.gather(held_back(step), first(step), last(step))
+
+    async def in_order(step):
+        await asyncio.gather(first(step), held_back(step), last(step))
+
+    flow.__qualname__ = in_order.__qualname__ = "flow"
+    state = answered((await run(in_order)).state, w=1)
+    assert list(state.steps) == ["first", "second"]
+    calls.clear()
+    mistaken = True
+    outcome = await resume(flow, state)
+    assert outcome.state.status == "interrupted"
+    assert list(outcome.state.steps) == ["first", "second", "w", "long"]
+    assert calls == []

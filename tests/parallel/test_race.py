@@ -874,3 +874,30 @@ async def test_an_observer_is_told_of_the_winner_once_and_of_each_replay(world):
     state = (await runner.run(flow)).state
     await ends(flow, state, runner=runner)
     assert [name for name, key in told if key == "r"] == ["race.won", "step.replayed"]
+
+
+async def test_a_race_is_not_decided_after_the_run_has_failed_beside_it(world):
+    cleaning = asyncio.Event()
+
+    async def loser(step):
+        try:
+            await step("w", pending_hook, "h")
+        finally:
+            cleaning.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def fails(step):
+        await cleaning.wait()
+        await step("bad", lambda: Err("no"))
+
+    async def flow(step):
+        await asyncio.gather(
+            step.race("r", {"wins": lambda s: s("a", world.work, "a", 1), "loses": loser}),
+            fails(step),
+            step("long", world.work, "long", 20),
+        )
+
+    outcome = await run(flow)
+    assert outcome.result == Err("no")
+    assert kinds(outcome.state) == {"r/wins/a": "value", "bad": "error", "long": "value"}

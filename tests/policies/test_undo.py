@@ -664,3 +664,12 @@ async def test_forgetting_a_step_keeps_a_cancellation_and_opens_a_run_that_has_e
     assert (await world.resume(flow, forget(state, "a"))).result == Err(Cancelled(""))
     ended = (await world.resume(flow, state)).state
     assert (await world.resume(flow, rewind(ended, "a"))).state.status == "suspended"
+
+
+async def test_a_step_with_a_key_of_an_undo_is_refused_before_it_runs_where_the_run_is_watched(world):
+    async def flow(step):
+        await step("undo:a", world.step("a"))
+
+    error = (await world.run(flow, on_event=lambda _: None)).result.unwrap_err()
+    assert isinstance(error.cause, StepMisuse)
+    assert world.log == []

@@ -15,13 +15,20 @@ from hypothesis import HealthCheck, settings
 from awaitpy import (
     Err,
     Ok,
+    Outcome,
+    PendingHook,
+    PendingTimer,
     Result,
+    ResumeState,
     Retry,
     Runner,
     catching,
     create_hook,
     current_step,
     first_of,
+    get_pending_hooks,
+    inject_hook,
+    next_wakeup,
     pending_hook,
 )
 
@@ -76,14 +83,51 @@ def runner(**options: Any) -> Runner:
     return Runner(clock=clock, sleep=clock.sleep, entropy=bytes, **options)
 
 
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return clock
+class World:
+    """All that a run needs from outside: runners, answers to its hooks, and time that passes."""
+
+    clock = clock
+    runner = staticmethod(runner)
+
+    @staticmethod
+    def through_bytes(state: ResumeState) -> ResumeState:
+        back = ResumeState.from_bytes(state.to_bytes())
+        assert back == state
+        return back
+
+    @staticmethod
+    def through_json(state: ResumeState) -> ResumeState:
+        back = ResumeState.from_json(state.to_json())
+        assert back == state
+        return back
+
+    @staticmethod
+    def waits(outcome: Outcome[Any, Any]) -> bool:
+        error = outcome.result.error if isinstance(outcome.result, Err) else None
+        return isinstance(error, PendingHook | PendingTimer)
+
+    def answer_first(self, state: ResumeState, answer: str | None = None) -> ResumeState:
+        """Answer the first wait of a state that has been in another process; without one, let time pass."""
+        state = self.through_json(self.through_bytes(state))
+        hook_ids = get_pending_hooks(state)
+        if not hook_ids:
+            self.pass_time(state)
+            return state
+        record = next(r for r in state.pending if r.hook_id == hook_ids[0])
+        answer = f"for {record.step_key}" if answer is None else answer
+        return inject_hook(state, hook_ids[0], answer, now=self.clock.now)
+
+    def pass_time(self, state: ResumeState) -> None:
+        """Let time pass until the run is due."""
+        due = next_wakeup(state)
+        assert due is not None
+        self.clock.now = max(self.clock.now, due)
 
 
 @pytest.fixture
-def make_runner() -> Any:
-    return runner
+def world() -> World:
+    clock.now = Clock().now
+    return World()
 
 
 async def work(name: str, value: Any = None) -> Any:
@@ -381,6 +425,14 @@ async def mapped_hooks(step):
     return await step.map("wait", lambda hook: pending_hook(hook.hook_id), hooks, limit=1)
 
 
+async def mapped_typed_hooks(step):
+    def item(i: int) -> Result[str, PendingHook]:
+        ran.append(f"item {i}")
+        return pending_hook(f"h{i}")
+
+    return await step.map("wait", item, range(5), limit=2)
+
+
 async def mapped_failing(step):
     def item(i):
         return pending_hook(f"h{i}") if i % 2 else checked(f"i{i}", good=i < 3)
@@ -543,6 +595,7 @@ SHAPES = [
     timed_child,
     mapped,
     mapped_hooks,
+    mapped_typed_hooks,
     mapped_failing,
     collected_with_a_sibling,
     raced_branches,

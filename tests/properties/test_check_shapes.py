@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,7 +14,6 @@ from awaitpy import (
     Check,
     Err,
     Event,
-    PendingHook,
     ResumeState,
     Runner,
     WorkflowDrift,
@@ -29,30 +29,32 @@ from awaitpy import (
 )
 
 
-async def states_of(shape: Any) -> list[ResumeState]:
-    """Give every state that a run of this shape may be stored as: after each entry and each delivery."""
-    found: list[ResumeState] = []
+async def states_of(shape: Any, world: Any) -> list[tuple[datetime, ResumeState]]:
+    """Give every state that a run of this shape may be stored as, and when.
+
+    That is after each entry and note, after each delivery, and after each time that has passed.
+    """
+    found: list[tuple[datetime, ResumeState]] = []
 
     def keep(entry: Any) -> None:
-        found.append(append_entries(found[-1], entry))
+        found.append((world.clock.now, append_entries(found[-1][1], entry)))
 
-    runner = Runner(checkpoint=keep)
+    runner = world.runner(checkpoint=keep)
     state = runner.start(shape)
     while True:
-        found.append(state)
+        found.append((world.clock.now, state))
         outcome = await runner.resume(shape, state)
-        found.append(outcome.state)
-        if not isinstance(outcome.result, Err) or not isinstance(outcome.result.error, PendingHook):
+        found.append((world.clock.now, outcome.state))
+        if not world.waits(outcome):
             return found
-        hook_id = get_pending_hooks(outcome.state)[0]
-        state = inject_hook(outcome.state, hook_id, f"for {hook_id}")
+        state = world.answer_first(outcome.state)
 
 
-async def checked(shape: Any, state: ResumeState) -> Check:
+async def checked(shape: Any, state: ResumeState, runner: Runner | None = None) -> Check:
     """Check a state that came from its bytes, and see that it stays as it is."""
     state = ResumeState.from_bytes(state.to_bytes())
     before = state.to_bytes()
-    found = await check(shape, state)
+    found = await check(shape, state, runner=runner)
     assert state.to_bytes() == before
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return found
@@ -70,29 +72,44 @@ def under_way(state: ResumeState, prefix: str = "") -> set[str]:
     return {f"{prefix}{key}" for key in state.children}.union(*below)
 
 
-async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran):
-    states = await states_of(shape)
+# Each has a step whose untyped lambda waits: only a call of it could tell how its answer is read.
+BLIND_IN = {"mapped_hooks", "collected_with_a_sibling"}
+
+
+def stays(shape: Any, found: Check, state: ResumeState) -> bool:
+    """Whether the dry run stayed at a wait that was answered, as it calls no function of the shape."""
+    blind = any(key in state.steps for key in found.next)
+    assert not blind or shape.__name__ in BLIND_IN
+    return blind
+
+
+async def test_unchanged_code_is_ok_at_every_state_and_nothing_runs(shape, ran, world):
+    states = await states_of(shape, world)
     ran.clear()
-    for state in states:
-        found = await checked(shape, state)
+    for world.clock.now, state in states:
+        found = await checked(shape, state, world.runner())
         assert found.ok, str(found)
-        assert found.unasked == ()
+        assert found.unasked == () or stays(shape, found, state)
         assert set(found.replayed) <= steps_of(state)
     assert ran == []
 
 
-async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran):
-    for state in await states_of(shape):
-        found = await checked(shape, state)
+async def test_what_would_run_next_is_what_the_next_resume_runs_first(shape, ran, world):
+    states = await states_of(shape, world)
+    for world.clock.now, state in states:
+        found = await checked(shape, state, world.runner())
+        if stays(shape, found, state):
+            continue
         asked: list[str] = []
         run_id = state.run_id
 
         def note(event: Event, asked: list[str] = asked, run_id: str = run_id) -> None:
-            if event.name in {"step.started", "hook.waiting"}:
+            if event.name in {"step.started", "hook.waiting", "timer.waiting"}:
                 asked.append(f"{event.run_id[len(run_id) + 1 :]}/{event.key}".removeprefix("/"))
 
-        outcome = await Runner(on_event=note).resume(shape, state)
-        assert set(found.next) <= set(asked), state.steps
+        outcome = await world.runner(on_event=note, hold=0).resume(shape, state)
+        if outcome.state.status != "failed":  # a branch that fails keeps the others from what was next
+            assert set(found.next) <= set(asked), state.steps
         asked = [key for key in asked if key not in found.answered and key not in under_way(state)]
         assert set(asked[:1]) <= set(found.next)
         assert bool(found.next) == bool(asked)
@@ -213,65 +230,64 @@ async def _rename(keys: list[str], chance: random.Random) -> None:
 
 
 class Renamed:
-    """A step that asks for each key under another name."""
+    """A step that asks for each key under another name: what is in a scope, a map or a race, by that."""
 
     def __init__(self, step: Any) -> None:
         self.step = step
 
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self.step, name)
+        return lambda key, *args, **kwargs: asked(f"{key}~", *args, **kwargs)
+
     def __call__(self, key: str, *args: Any, **kwargs: Any) -> Any:
         return self.step(f"{key}~", *args, **kwargs)
-
-    def attempt(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        return self.step.attempt(f"{key}~", *args, **kwargs)
-
-    def child(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        return self.step.child(f"{key}~", *args, **kwargs)
-
-    def attempt_child(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        return self.step.attempt_child(f"{key}~", *args, **kwargs)
 
     def options(self, **policy: Any) -> Renamed:
         return Renamed(self.step.options(**policy))
 
-    def scope(self, name: str) -> Renamed:
-        return Renamed(self.step.scope(name))
-
 
 def rename_all(state: ResumeState) -> ResumeState:
     waits = [hook.step_key for hook in state.hooks.values() if hook.step_key is not None]
-    undo = "undo:"  # renamed with what it undoes
-    keys = [key for key in state.steps if not key.startswith(undo)]
-    for key in dict.fromkeys([*keys, *waits, *state.children]):
-        state = rename_step(state, key, f"{key}~")
+    for key in dict.fromkeys([*state.steps, *waits, *state.underway, *state.children]):
+        if not key.startswith("undo:"):  # the key of an undo goes with that of its step
+            state = rename_step(state, key, another(key))
     return state
 
 
-async def finish(shape: Any, state: ResumeState) -> Any:
-    """Go on from a state to the end of the run, with each hook answered by its name."""
+def another(key: str) -> str:
+    """Give the new name of a key, or of that of its undo."""
+    undo, name = ("undo:", key[5:]) if key.startswith("undo:") else ("", key)
+    first, *rest = name.split("/")
+    return undo + "/".join([f"{first}~" if first else "", *rest])
+
+
+async def finish(shape: Any, state: ResumeState, world: Any) -> Any:
+    """Go on from a state to the end of the run, with each hook answered alike."""
     while True:
-        outcome = await resume(shape, state)
-        if not isinstance(outcome.result, Err) or not isinstance(outcome.result.error, PendingHook):
+        outcome = await world.runner().resume(shape, state)
+        if not world.waits(outcome):
             return outcome
-        hook_id = get_pending_hooks(outcome.state)[0]
-        state = inject_hook(outcome.state, hook_id, "an answer")
+        state = world.answer_first(outcome.state, "an answer")
 
 
-async def test_a_run_whose_keys_are_all_renamed_ends_as_it_would_have_from_any_state(shape, ran):
+async def test_a_run_whose_keys_are_all_renamed_ends_as_it_would_have_from_any_state(shape, ran, world):
     @workflow(name=shape.__qualname__, version=2, migrations={1: rename_all})
     async def renamed(step: Any) -> Any:
         return await shape(Renamed(step))
 
-    for state in await states_of(shape):
+    for now, state in await states_of(shape, world):
         if state.end is not None:
             continue
         ran.clear()
-        wanted = await finish(shape, state)
+        world.clock.now = now
+        wanted = await finish(shape, state, world)
         effects = sorted(ran)
         ran.clear()
+        world.clock.now = now
         before = state.to_bytes()
-        outcome = await finish(renamed, state)
-        assert (outcome.result, sorted(ran)) == (wanted.result, effects)
-        keys = {key if key == "undo:" else f"{key}~" for key in wanted.state.steps}
-        assert set(outcome.state.steps) == keys
+        outcome = await finish(renamed, state, world)
+        told = sorted(effect.replace("~", "") for effect in ran)  # a timeout names its step
+        assert (outcome.result, told) == (wanted.result, effects)
+        assert set(outcome.state.steps) == set(map(another, wanted.state.steps))
         assert len(outcome.state.closed) == len(wanted.state.closed)
         assert state.to_bytes() == before

@@ -10,12 +10,11 @@ from itertools import count
 
 import pytest
 
-from awaitpy import Err, PendingHook, ResumeState, Runner, get_pending_hooks, inject_hook
 from awaitpy.instrumentation import fan_out
 
 RUN_ENDS = {"run.suspended", "run.completed", "run.failed", "run.interrupted", "run.cut"}
-STEP_ENDS = {"step.completed", "step.failed", "step.raised", "step.cut", "step.waiting"}
-NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+STEP_ENDS = {f"step.{end}" for end in ("completed", "failed", "raised", "retried", "cut", "waiting")}
+DAWN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Odd(BaseException):
@@ -28,22 +27,22 @@ def _known_ids(monkeypatch):
     monkeypatch.setattr("awaitpy._hooks.os.urandom", lambda size: next(_known_ids.numbers).to_bytes(size))
 
 
-def legs_of(shape, on_event) -> list[tuple[object, bytes]]:
-    """Run to the end, and give the result and the state of each leg."""
-    return asyncio.run(_legs_of(shape, on_event))
+@pytest.fixture
+def legs_of(world):
+    """Run to the end from the same time, and give the result and the state of each leg."""
 
+    async def legs(shape, on_event):
+        _known_ids.numbers, world.clock.now = count(1), DAWN
+        runner = world.runner(on_event=on_event, run_id="run-1")
+        outcome = await runner.run(shape)
+        found = [(outcome.result, outcome.state.to_bytes())]
+        while world.waits(outcome):
+            outcome = await runner.resume(shape, world.answer_first(outcome.state))
+            found.append((outcome.result, outcome.state.to_bytes()))
+        assert outcome.state.status in {"completed", "failed"}
+        return found
 
-async def _legs_of(shape, on_event):
-    _known_ids.numbers = count(1)
-    runner = Runner(on_event=on_event, run_id="run-1", clock=lambda: NOON)
-    outcome = await runner.run(shape)
-    legs = [(outcome.result, outcome.state.to_bytes())]
-    while isinstance(outcome.result, Err) and isinstance(outcome.result.error, PendingHook):
-        state = ResumeState.from_bytes(outcome.state.to_bytes())
-        state = inject_hook(state, get_pending_hooks(state)[0], "answer", now=NOON)
-        outcome = await runner.resume(shape, state)
-        legs.append((outcome.result, outcome.state.to_bytes()))
-    return legs
+    return lambda shape, on_event: asyncio.run(legs(shape, on_event))
 
 
 class Grumbler:
@@ -76,7 +75,7 @@ def _no_log(monkeypatch):
 
 @pytest.mark.usefixtures("_no_log")
 @pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError(), GeneratorExit(), Odd()])
-def test_an_observer_that_always_raises_changes_nothing(shape, ran, error):
+def test_an_observer_that_always_raises_changes_nothing(shape, ran, error, legs_of):
     wanted = legs_of(shape, None)
     effects = Counter(ran)
     ran.clear()
@@ -91,7 +90,7 @@ def test_an_observer_that_always_raises_changes_nothing(shape, ran, error):
 
 
 @pytest.mark.usefixtures("_no_log")
-def test_an_observer_that_raises_at_any_one_event_changes_nothing(shape, ran):
+def test_an_observer_that_raises_at_any_one_event_changes_nothing(shape, ran, legs_of):
     quiet = Grumbler(None)
     wanted = legs_of(shape, quiet)
     effects = Counter(ran)
@@ -120,7 +119,7 @@ def assert_grammar(told) -> None:
         assert not open_steps
 
 
-def test_each_start_of_a_leg_and_of_a_step_has_one_end(shape):
+def test_each_start_of_a_leg_and_of_a_step_has_one_end(shape, legs_of):
     watch = Grumbler(None)
     legs = legs_of(shape, watch)
     assert_grammar(watch.told)
@@ -131,7 +130,7 @@ def test_each_start_of_a_leg_and_of_a_step_has_one_end(shape):
 
 
 @pytest.mark.parametrize("how", ["cancels", "raises"])
-def test_so_it_is_when_the_caller_cancels_or_the_store_fails_at_any_entry(shape, ran, how):
+def test_so_it_is_when_the_caller_cancels_or_the_store_fails_at_any_entry_of_any_leg(shape, how, world):
     async def one(moment: int) -> int:
         left = moment
         watch = Grumbler(None)
@@ -145,9 +144,14 @@ def test_so_it_is_when_the_caller_cancels_or_the_store_fails_at_any_entry(shape,
                 task.cancel()
             await asyncio.sleep(0)
 
-        runner = Runner(checkpoint=checkpoint, on_event=watch)
-        task = asyncio.ensure_future(runner.run(shape))
-        await asyncio.wait([task])
+        runner = world.runner(checkpoint=checkpoint, on_event=watch)
+        state = runner.start(shape)
+        while True:
+            task = asyncio.ensure_future(runner.resume(shape, state))
+            await asyncio.wait([task])
+            if left <= 0 or not world.waits(task.result()):
+                break
+            state = world.answer_first(task.result().state)
         assert_grammar(watch.told)
         ends = watch.told[-1].name
         if left <= 0:
@@ -160,7 +164,7 @@ def test_so_it_is_when_the_caller_cancels_or_the_store_fails_at_any_entry(shape,
         moment += 1
 
 
-def test_what_it_raises_is_in_the_log_with_its_traceback(caplog):
+def test_what_it_raises_is_in_the_log_with_its_traceback(caplog, legs_of):
     async def flow(step):
         return await step("a", lambda: 1)
 
@@ -173,7 +177,7 @@ def test_what_it_raises_is_in_the_log_with_its_traceback(caplog):
     assert "in __call__\n    raise type(self.error)" in caplog.text
 
 
-def test_a_log_that_raises_changes_nothing_either(monkeypatch):
+def test_a_log_that_raises_changes_nothing_either(monkeypatch, legs_of):
     class Broken(logging.Handler):
         def handle(self, _):
             raise OSError("the disk is full")
@@ -187,7 +191,7 @@ def test_a_log_that_raises_changes_nothing_either(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_the_end_of_the_process_is_let_through(error):
+def test_the_end_of_the_process_is_let_through(error, legs_of):
     async def flow(step):
         return await step("a", lambda: 1)
 
@@ -196,7 +200,7 @@ def test_the_end_of_the_process_is_let_through(error):
 
 
 @pytest.mark.usefixtures("_no_log")
-def test_of_several_observers_one_that_raises_does_not_silence_the_others(shape):
+def test_of_several_observers_one_that_raises_does_not_silence_the_others(shape, legs_of):
     first, last = Grumbler(None), Grumbler(None)
     wanted = legs_of(shape, None)
     assert legs_of(shape, fan_out(first, Grumbler(ValueError("no")), last)) == wanted

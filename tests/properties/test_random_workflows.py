@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from awaitpy import (
     Err,
     PendingHook,
+    Result,
     ResumeState,
     Runner,
     append_entries,
@@ -87,7 +88,8 @@ class Tree:
         return [await self.node(*call) for call in calls]
 
     async def mapped(self, step, kind: str, items: list[str], key: str) -> Any:
-        def item(numbered: tuple[int, str]) -> Any:
+        # A dry run does not call it: the type says how an answer is read.
+        def item(numbered: tuple[int, str]) -> Result[str, PendingHook]:
             i, what = numbered
             if what == "hook":
                 return pending_hook(f"{key}.{i}")

@@ -13,8 +13,6 @@ from awaitpy import (
     Entry,
     Err,
     Outcome,
-    PendingHook,
-    PendingTimer,
     ResumeState,
     append_entries,
     cancel,
@@ -24,48 +22,12 @@ from awaitpy import (
 )
 
 
-@pytest.fixture
-def world(clock, make_runner):
-    return World(clock, make_runner)
-
-
-class World:
-    def __init__(self, clock, make_runner) -> None:
-        self.clock, self.runner = clock, make_runner
-
-    def answer_first(self, state: ResumeState) -> ResumeState:
-        """Answer the first wait of a state that has been in another process; without one, let time pass."""
-        state = through_json(through_bytes(state))
-        hook_ids = get_pending_hooks(state)
-        if not hook_ids:
-            self.clock.now = max(self.clock.now, next_wakeup(state))
-            return state
-        record = next(r for r in state.pending if r.hook_id == hook_ids[0])
-        return inject_hook(state, hook_ids[0], f"for {record.step_key}", now=self.clock.now)
-
-
-def through_bytes(state: ResumeState) -> ResumeState:
-    back = ResumeState.from_bytes(state.to_bytes())
-    assert back == state
-    return back
-
-
-def through_json(state: ResumeState) -> ResumeState:
-    back = ResumeState.from_json(state.to_json())
-    assert back == state
-    return back
-
-
-def waits(outcome: Outcome) -> bool:
-    return isinstance(outcome.result, Err) and isinstance(outcome.result.error, PendingHook | PendingTimer)
-
-
 async def straight(shape, world) -> tuple[Outcome, list[Entry]]:
     """Run to the end, and give all that was told to the store on the way too."""
     stored: list[Entry] = []
     runner = world.runner(checkpoint=stored.append)
     outcome = await runner.resume(shape, runner.start(shape))
-    while waits(outcome):
+    while world.waits(outcome):
         outcome = await runner.resume(shape, world.answer_first(outcome.state))
     assert outcome.state.status in {"completed", "failed"}
     # A step that is cut off while its entry is being stored has two.
@@ -93,9 +55,9 @@ async def test_a_stop_after_every_step_changes_nothing(shape, ran, world):
     runner = world.runner(checkpoint=stop)
     state = runner.start(shape)
     for _ in range(100):
-        outcome = await runner.resume(shape, through_json(through_bytes(state)))
+        outcome = await runner.resume(shape, world.through_json(world.through_bytes(state)))
         state = outcome.state
-        if waits(outcome):
+        if world.waits(outcome):
             state = world.answer_first(state)
         elif state.status != "interrupted":
             break
@@ -122,7 +84,7 @@ async def test_a_crash_at_any_entry_changes_nothing(shape, ran, how, world):
         assert max(twice.values(), default=0) <= 1
 
 
-async def _with_a_crash(shape, moment: int, how: str, world: World) -> Outcome:
+async def _with_a_crash(shape, moment: int, how: str, world) -> Outcome:
     """Run to the end with one crash, at the entry of this number."""
     crash = Crash(moment, how)
     state = world.runner().start(shape)
@@ -135,11 +97,11 @@ async def _with_a_crash(shape, moment: int, how: str, world: World) -> Outcome:
         with contextlib.suppress(asyncio.CancelledError):
             outcome = await crash.task
         if outcome is None or crash.dead:
-            state = append_entries(through_bytes(state), *crash.stored)
-        elif waits(outcome):
+            state = append_entries(world.through_bytes(state), *crash.stored)
+        elif world.waits(outcome):
             state = world.answer_first(outcome.state)
         elif outcome.state.status == "interrupted":
-            state = through_bytes(outcome.state)
+            state = world.through_bytes(outcome.state)
         else:
             return outcome
     raise AssertionError("the run never ended")
@@ -177,11 +139,11 @@ async def test_a_replay_of_any_state_runs_nothing_and_gives_the_same(shape, ran,
     while True:
         effects = list(ran)
         for _ in range(2):
-            replayed = await world.runner().resume(shape, through_bytes(outcome.state))
+            replayed = await world.runner().resume(shape, world.through_bytes(outcome.state))
             assert replayed.result == outcome.result
             assert replayed.state == outcome.state
         assert ran == effects
-        if not waits(outcome):
+        if not world.waits(outcome):
             break
         outcome = await world.runner().resume(shape, world.answer_first(outcome.state))
 
@@ -192,21 +154,21 @@ async def test_a_run_that_is_cancelled_at_any_wait_ends_so_and_undoes_what_it_di
 ):
     runner = world.runner()
     outcome = await runner.run(shape)
-    while waits(outcome):
+    while world.waits(outcome):
         ended = await _cancelled(shape, outcome.state, world, crashes=crashes)
         open_ones = [key for key, child in outcome.state.children.items() if child.end is None]
         undone = {key for key in outcome.state.steps if f"undo:{key}" in ended.state.steps}
         done = [key for key in outcome.state.steps if key in undone.difference(open_ones)]
         assert ended.state.undoing == (*reversed(open_ones), *reversed(done))
         assert ended.state.pending == ended.state.timers == ()
-        assert (await runner.resume(shape, through_bytes(ended.state))).state == ended.state
+        assert (await runner.resume(shape, world.through_bytes(ended.state))).state == ended.state
         ran.clear()
         outcome = await runner.resume(shape, world.answer_first(outcome.state))
 
 
 async def _cancelled(shape, state: ResumeState, world, *, crashes: bool) -> Outcome:
     """Cancel a run and go on until it has ended; with crashes, after each entry."""
-    state = cancel(through_json(state), "why")
+    state = cancel(world.through_json(state), "why")
     stored = []
 
     def dies(entry):
@@ -216,11 +178,11 @@ async def _cancelled(shape, state: ResumeState, world, *, crashes: bool) -> Outc
     for _ in range(100):
         stored.clear()
         runner = world.runner(checkpoint=dies if crashes else None)
-        outcome = await runner.resume(shape, through_bytes(state))
+        outcome = await runner.resume(shape, world.through_bytes(state))
         state = append_entries(state, *stored) if crashes and stored else outcome.state
         if outcome.result == Err(Cancelled("why")):
             return outcome
-        if waits(outcome):
+        if world.waits(outcome):
             state = world.answer_first(state)
     raise AssertionError("the run never ended")
 
@@ -233,8 +195,8 @@ async def test_the_order_in_which_hooks_are_answered_and_time_passes_changes_no_
     effects = Counter(ran)
     ran.clear()
     outcome = await world.runner().run(shape)
-    while waits(outcome):
-        state = through_bytes(outcome.state)
+    while world.waits(outcome):
+        state = world.through_bytes(outcome.state)
         hook_ids, due = get_pending_hooks(state), next_wakeup(state)
         if prefers == "early":  # resumed before anything happened: nothing may change
             assert (await world.runner().resume(shape, state)).state == state
@@ -242,7 +204,7 @@ async def test_the_order_in_which_hooks_are_answered_and_time_passes_changes_no_
             hook_id = hook_ids[-1 if prefers == "the last" else 0]
             state = inject_hook(state, hook_id, _answer(state, hook_id), now=world.clock.now)
         else:
-            world.clock.now = max(world.clock.now, due)
+            world.pass_time(state)
         outcome = await world.runner().resume(shape, state)
     fails_midway = shape.__name__ == "failed_beside_a_child"  # how far the child comes is up to the order
     assert fails_midway or sum(Counter(ran).values()) == sum(effects.values())
