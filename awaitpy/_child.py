@@ -18,6 +18,7 @@ from awaitpy import _workflow as workflows
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._leg import Exit, Settings
 from awaitpy._legs import leg
+from awaitpy._motion import Host
 from awaitpy._payload import Codec, Misfit, Returns
 from awaitpy._performing import Call
 from awaitpy._policy import Policy
@@ -26,7 +27,6 @@ from awaitpy._state import ResumeState
 from awaitpy._step import BoundStep, unresolved
 from awaitpy._tree import below
 from awaitpy._wire import CHILD, NATIVE, NESTED, TAGGED, UNDOING, Entry, Form, News, encode
-from awaitpy._work import Host
 from awaitpy.errors import (
     Cancelled,
     HookTimeout,

@@ -24,12 +24,14 @@ from awaitpy._wire import (
     Entry,
     Status,
 )
+from awaitpy.errors import PendingHook
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from awaitpy._leg import Settings
     from awaitpy._state import ResumeState
+    from awaitpy.errors import PendingTimer
     from awaitpy.events import EventName
 
 _ENDS: Final[dict[Status, EventName]] = {
@@ -124,6 +126,13 @@ class Journal(Tables):
         """Tell the observer, if there is one."""
         if self.watch is not None:
             self.watch.tell(name, key, detail)
+
+    def tell_wait(self, pending: PendingHook | PendingTimer) -> None:
+        """Tell the observer what a step waits for."""
+        if isinstance(pending, PendingHook):
+            self.tell("hook.waiting", pending.step_key, pending.hook_id)
+        else:
+            self.tell("timer.waiting", pending.step_key, pending.until)
 
     def tell_end(self, status: Status, error: Any) -> None:
         """Tell the observer how the leg ended."""

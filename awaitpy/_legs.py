@@ -20,8 +20,8 @@ from awaitpy.errors import UnexpectedError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from awaitpy._motion import Host
     from awaitpy._state import ResumeState
-    from awaitpy._work import Host
     from awaitpy._workflow import Described
     from awaitpy.errors import NotUndone
 

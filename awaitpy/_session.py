@@ -12,18 +12,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from awaitpy import _tasks, errors
+from awaitpy._journal import Journal
 from awaitpy._leg import STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
+from awaitpy._motion import Motion
 from awaitpy._tree import waiting
-from awaitpy._undo import Undo
-from awaitpy._waits import unpark
-from awaitpy._wire import UNDOING
-from awaitpy._work import Host, Work
+from awaitpy._undo import Undo, no_longer_fails
+from awaitpy._waits import first_wait, unpark
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType
 
+    from awaitpy._motion import Host
     from awaitpy._payload import Returns
     from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
@@ -34,20 +35,37 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 128
 
 
-class Session(Work):
+class Session(Motion):
     """The mutable middle of one leg, between the state that went in and the one that comes out."""
 
     __slots__ = (
+        "_cancels",
         "_news",
         "_root_leaves",
-        "_settling",
+        "_unwatched",
         "_unwinding",
+        "called",
+        "cancelled",
+        "codecs",
         "copies",
+        "drains",
         "failing",
+        "host",
+        "journal",
         "left",
+        "losing",
+        "over",
         "parked",
+        "quick",
+        "read_only",
+        "returns",
+        "root",
+        "settings",
         "spares",
+        "state",
         "undoable",
+        "undoing",
+        "waiting",
     )
 
     def __init__(
@@ -59,22 +77,54 @@ class Session(Work):
         undoing: bool = False,
         host: Host | None = None,
     ) -> None:
-        super().__init__(settings, state, working, undoing=undoing, host=host)
+        self.host = host
+        self.called: dict[str, Any] = {}  # the children that this leg has asked for
+        self.settings = settings
+        self.state = state
+        self.codecs = settings.codecs
+        self.returns = settings.codecs.for_leg()
+        self.journal = Journal(settings, state, undoing=undoing)
+        super().__init__(self.journal.replay, working, state.run_id)
+        self.waiting: dict[str, OpenHook | None] = {
+            h.step_key: h for h in state.hooks.values() if h.step_key is not None
+        }
+        if state.underway:
+            self.waiting.update(dict.fromkeys(state.underway))
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
+        self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
         # By policy, as a step that says how it is undone may cost next to nothing more than another.
         self.undoable: list[tuple[Policy, dict[str, Returns]]] = []
         self.copies: dict[str, Any] = {}
+        self.undoing = undoing
+        self.cancelled = None if undoing else state.cancelled
         self.left: set[asyncio.Task[Any]] = set()
+        self.read_only = state.end is not None
         self.failing: Exit | None = None
+        self.over = False
+        self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
+        self.root = _tasks.current()
+        # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
+        self._unwatched = not (
+            self.journal.observed
+            or state.forgotten
+            or state.end
+            or state.undoing
+            or self.cancelled is not None
+        )
+        self.quick = self._unwatched
+        self._cancels = self.root.cancelling()
         self._root_leaves = False
         self._unwinding = False
-        self._settling = False
         self._news: list[asyncio.Future[None]] = []
         if host is not None:
-            self.journal.join(host.session.journal)
-            if host.session.exit is not None:
-                self._close(STOPPED)
+            self._join(host.session)
+
+    def _join(self, parent: Session) -> None:
+        """Be the leg of a child of that run."""
+        self.journal.join(parent.journal)
+        if parent.exit is not None:
+            self._close(STOPPED)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -93,11 +143,29 @@ class Session(Work):
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
-        if not self.caller_cancelled():
+        if not self._caller_cancelled():
             cuts = self.journal.take_cuts()
             self.quick = self._unwatched and self.exit is None
             for cut in cuts:
                 await self.keep(cut)
+
+    def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
+        """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            self.journal.tell("step.raised", key, error)
+            return UnexpectedError(key, error)
+        self.journal.tell("step.cut", key)
+        self.cut(key)
+        raise error
+
+    def cut(self, key: str) -> None:
+        """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
+        if self.exit is None and key not in self.losing:
+            self.journal.cut(key)
+            self.quick = False
+
+    # --- work under way ---------------------------------------------------------------------
 
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
@@ -226,7 +294,7 @@ class Session(Work):
         key = child or pending.step_key
         self.parked[key] = pending
         if child is None:
-            self._tell_wait(pending)
+            self.journal.tell_wait(pending)
         if self.spares and self.exit is None and not self._would_work(pending):
             self._replace()
         in_root = asyncio.current_task() is self.root
@@ -257,39 +325,24 @@ class Session(Work):
         if spare is not None:
             spare(task)
 
-    def _tell_wait(self, pending: PendingHook | PendingTimer) -> None:
-        if isinstance(pending, PendingHook):
-            self.journal.tell("hook.waiting", pending.step_key, pending.hook_id)
-        else:
-            self.journal.tell("timer.waiting", pending.step_key, pending.until)
-
     async def _settle(self) -> None:
-        if self._settling:
+        if self.settling:
             await wait_on(self._news)
             return
-        self._settling = True
+        self.settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self.failing or self._suspended())
+            self._close(self.exit or self.failing or Exit("suspended", self._first_wait(), settled=True))
         finally:
-            self._settling = False
+            self.settling = False
             wake(self._news)
 
-    def _suspended(self) -> Exit:
-        """Name the wait that the run came to first, or else the timer that is over first."""
-        waits = {p.hook_id: p for p in self.parked.values() if isinstance(p, PendingHook)}
-        timers = (p for p in self.parked.values() if isinstance(p, PendingTimer))
-        tables = self.journal
-        order = waiting(tables.hooks, tables.children, self.replay.entries)
-        first = next((waits[wait.hook.hook_id] for wait in order if wait.hook.hook_id in waits), None)
-        timer = min(timers, key=_until, default=None)
-        # A dry run is also parked where a step would run, which no hook is for.
-        return Exit("suspended", first or timer or next(iter(waits.values())), settled=True)
+    def _first_wait(self) -> PendingHook | PendingTimer:
+        hooks = waiting(self.journal.hooks, self.journal.children, self.replay.entries)
+        return first_wait(self.parked.values(), (wait.hook.hook_id for wait in hooks))
 
-    @property
-    def turning(self) -> bool:
-        """Whether the leg finds out if it is over, or unwinds."""
-        return self._settling or self.exit is not None
+    def _caller_cancelled(self) -> bool:
+        return self.root.cancelling() > self._cancels
 
     # --- seen from the runner ---------------------------------------------------------------
 
@@ -325,7 +378,7 @@ class Session(Work):
 
     def _ended_by_cancel(self, error: asyncio.CancelledError) -> Exit | None:
         self.uncancel()
-        if self.caller_cancelled():
+        if self._caller_cancelled():
             return None
         if self.exit is None:
             self.exit = Exit("interrupted", UnexpectedError(None, error))
@@ -345,7 +398,7 @@ class Session(Work):
             await self.idle()
         self.over = True
         # The copy of a context may outlive its task, so this may look in vain; it never looks away.
-        while self.may_have_tasks():
+        while self.is_marked():
             tasks = self.started()
             if not tasks:
                 return
@@ -361,15 +414,6 @@ class Session(Work):
             key: hook if hook.step_key in self.parked else unpark(hook)
             for key, hook in self.journal.hooks.items()
         }
-
-
-def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
-    """Describe a run that is being undone since it failed, and whose code now goes on."""
-    return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
-
-
-def _until(pending: PendingTimer) -> Any:
-    return pending.until
 
 
 _COMPLETED: Final = Exit("completed")

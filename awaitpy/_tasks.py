@@ -31,6 +31,14 @@ class Inside:
         self.run_id = run_id
 
 
+def current() -> asyncio.Task[Any]:
+    """Give the task in which a leg begins. Raises RuntimeError outside of any."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
+    return task
+
+
 def within(inside: Inside) -> bool:
     """Whether the code runs within the function of a step of that run."""
     where: Any = place.get()

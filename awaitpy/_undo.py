@@ -42,6 +42,11 @@ def reserved(key: str) -> StepMisuse:
     )
 
 
+def no_longer_fails(asked: str | None) -> errors.WorkflowDrift:
+    """Describe a run that is being undone since it failed, and whose code now goes on."""
+    return errors.WorkflowDrift(asked, UNDOING, (UNDOING,))
+
+
 def plan(entries: Mapping[str, Entry], undos: Mapping[str, Undo], children: Sequence[str]) -> Entry:
     """Give the entry that says which steps are undone: the last journaled first.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +26,22 @@ def is_wait(given: Any) -> bool:
 def is_wait_error(error: Any) -> bool:
     """Whether an error says that a run waits."""
     return error.__class__ in _WAITS
+
+
+def first_wait(
+    parked: Iterable[PendingHook | PendingTimer], hook_ids: Iterable[str]
+) -> PendingHook | PendingTimer:
+    """Name the wait whose hook is first in this order, or else the timer that is over first."""
+    parked = list(parked)
+    hooks = {pending.hook_id: pending for pending in parked if isinstance(pending, PendingHook)}
+    first = next((hooks[hook_id] for hook_id in hook_ids if hook_id in hooks), None)
+    timers = (pending for pending in parked if isinstance(pending, PendingTimer))
+    # A dry run is also parked where a step would run, which no hook is for.
+    return first or min(timers, key=_until, default=None) or parked[0]
+
+
+def _until(timer: PendingTimer) -> Any:
+    return timer.until
 
 
 def alternatives(pending: PendingHook) -> tuple[PendingHook, ...]:

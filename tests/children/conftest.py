@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from awaitpy import PendingHook, Step, pending_hook
+
 SECONDS = 5
 
 
@@ -38,3 +40,14 @@ class Calls(list[str]):
 @pytest.fixture
 def calls() -> Calls:
     return Calls()
+
+
+@pytest.fixture
+def reserving(calls):
+    """Give a workflow that reserves something, which can be undone, and then waits."""
+
+    async def reserve(step: Step[str | PendingHook], name: str) -> str:
+        await step.options(undo=calls.undo(name))("reserve", calls, name)
+        return await step("w", pending_hook, f"h-{name}", str)
+
+    return reserve

@@ -48,17 +48,6 @@ def bad() -> Result[None, str]:
     return Err("bad")
 
 
-@pytest.fixture
-def reserving(calls):
-    """Give a workflow that reserves something, which can be undone, and then waits."""
-
-    async def reserve(step: Step[str | PendingHook], name: str) -> str:
-        await step.options(undo=calls.undo(name))("reserve", calls, name)
-        return await step("w", pending_hook, f"h-{name}", str)
-
-    return reserve
-
-
 # --- undo -----------------------------------------------------------------------------------------
 
 

@@ -341,9 +341,30 @@ async def cancelled() -> ResumeState:
     return cancel(await suspended(), "the shop is closed")
 
 
+@workflow(name="golden.shipment")
+async def shipment(step: Step[PendingHook], parcel: str) -> str:
+    await step("pack", lambda: parcel)
+    opened = await step("arrival-hook", create_hook, new_id=lambda: f"arrival of {parcel}")
+    return await step("arrival", pending_hook, opened.hook_id, str, timeout=timedelta(days=7))
+
+
+@workflow(name="golden.parcels")
+async def parcels(step: Step[PendingHook]) -> list[str]:
+    first = await step.child("first", shipment, "book")
+    return [first, await step.child("second", shipment, "pen")]
+
+
+async def child() -> ResumeState:
+    return (await runner().run(parcels)).state
+
+
+async def child_ended() -> ResumeState:
+    return (await runner(1).resume(parcels, inject(await child(), "arrival of book", "here"))).state
+
+
 STATES: list[Callable[[], Coroutine[Any, Any, ResumeState]]] = [
     started, suspended, delivered, completed, failed, forgotten, many, race, race_won, timed_out, converted,
-    interrupted, cut, traced, migrated, retried, slept, undoing, undone, cancelled,
+    interrupted, cut, traced, migrated, retried, slept, undoing, undone, cancelled, child, child_ended,
 ]  # fmt: skip
 
 

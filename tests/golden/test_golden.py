@@ -245,6 +245,24 @@ async def test_a_cancelled_run_ends():
     assert outcome.result == Err(Cancelled("the shop is closed"))
 
 
+async def test_a_child_waits_and_goes_on_in_its_own_state():
+    state = golden("child")
+    (record,) = state.pending
+    assert (record.hook_id, record.step_key) == ("arrival of book", "first/arrival")
+    assert next_wakeup(state) == record.deadline
+    assert state.children["first"].run_id == "golden-run/first"
+    state = make.inject(state, "arrival of book", "here")
+    assert (await make.runner(1).resume(make.parcels, state)).state == golden("child-ended")
+
+
+async def test_a_child_that_ended_is_given_from_the_journal_of_its_parent():
+    state = golden("child-ended")
+    assert keys("child-ended") == {"first": "value"}
+    assert [child.status for child in state.children.values()] == ["completed", "suspended"]
+    state = make.inject(state, "arrival of pen", "there")
+    assert (await make.runner(2).resume(make.parcels, state)).result == Ok(["here", "there"])
+
+
 def test_missing_golden_states_are_written_and_others_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "HERE", tmp_path)
     monkeypatch.setattr(make, "STATES", [make.started, make.suspended])
