@@ -79,7 +79,7 @@ class BoundStep:
                     if self._undo is not None:
                         self._undo[full] = returns
                     return value
-            usual = key.__class__ is str and key != "" and full.isascii()
+            usual = key.__class__ is str and key != "" and full.isascii() and not full.startswith(UNDOING)
             if replay.due or session.waiting or full in replay.asked or not usual:
                 return await self._take(True, key, fn, args, kwargs)
         except (Unresolved, *_UNDECODABLE):
