@@ -121,3 +121,28 @@ async def test_a_child_may_race_within_itself(calls):
     assert get_pending_hooks(state) == ["own"]
     assert (await resume(outer, inject_hook(again(state), "own", "y"))).result == Ok(["x!", "y"])
     assert calls == ["last"]
+
+
+async def test_a_child_whose_start_is_being_stored_when_its_parent_ends_runs_nothing(calls):
+    ended = asyncio.Event()
+
+    async def store(entry) -> None:
+        if entry.kind_name == "child":
+            ended.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def fails() -> None:
+        await ended.wait()
+        raise ConnectionError("down")
+
+    async def inner(step) -> str:
+        return await step("a", calls, "a", "A")
+
+    async def outer(step) -> list[str]:
+        return await asyncio.gather(step.child("c", inner), step("bad", fails))
+
+    outcome = await Runner(checkpoint=store).run(outer)
+    assert isinstance(outcome.result.unwrap_err().cause, ConnectionError)
+    assert calls == []
+    assert outcome.state.children["c"].status == "running"
