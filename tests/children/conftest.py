@@ -8,7 +8,7 @@ import pytest
 
 from awaitpy import PendingHook, Step, pending_hook
 
-SECONDS = 5
+SECONDS = 30
 
 
 def _too_long(*_: object) -> None:

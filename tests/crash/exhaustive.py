@@ -33,7 +33,7 @@ from tests.crash.shapes import SHAPES, Expected, answerable, noted, value
 RUN = "r"
 LEASE = 60.0
 LANES = 4
-PATIENCE = 20
+PATIENCE = 60
 """Seconds after which one child is hanging: they take some hundredths of one."""
 _WRITES = {"create", "append", "save", "claim", "release", "rewrite", "delete", "renew"}
 decode = msgspec.msgpack.Decoder(Entry).decode

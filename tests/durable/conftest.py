@@ -13,7 +13,7 @@ from awaitpy.durable import Durable
 from awaitpy.stores import MemoryStore, SQLiteStore
 
 START = 1_000_000.0
-PATIENCE = 10
+PATIENCE = 60
 
 
 def _too_long(*_):

@@ -9,7 +9,7 @@ import pytest
 
 from awaitpy import ResumeState, inject_hook
 
-SECONDS = 3
+SECONDS = 30
 
 
 def _too_long(*_: object) -> None:

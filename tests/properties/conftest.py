@@ -33,9 +33,9 @@ from awaitpy import (
 )
 
 ran: list[str] = []
-SECONDS = 30
+SECONDS = 120
 
-# Runs are quick, but the machine may be busy: what takes too long is a hang, see `_guard`.
+# Runs are quick, but the machine may be busy: what takes too long is a hang, see `_too_long`.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("laws")
 
@@ -44,14 +44,16 @@ def _too_long(*_: object) -> None:
     raise TimeoutError("the test hangs: a run never came to its end")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _guard() -> Iterator[None]:
-    """End what would hang, be it in a deadlock or in a busy loop, and again what comes after it."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """End a test that would hang, be it in a deadlock or in a busy loop, and again what comes after it."""
     before = signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 2)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(name="ran")
@@ -306,7 +308,7 @@ async def caught(step):
 
 async def cancelled_loser(step):
     async def late():
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
 
     tasks = [asyncio.ensure_future(step("late", late)), asyncio.ensure_future(step("a", work, "a"))]
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
