@@ -36,7 +36,6 @@ from awaitpy.errors import (
     HookAlreadyResolved,
     HookError,
     HookExpired,
-    HookTimeout,
     InvalidPayload,
     JournalError,
     MethodNotAllowed,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from awaitpy._dryrun import Check, check
     from awaitpy._ends import (
         HookRejected,
+        HookTimeout,
         MigrationGap,
         PayloadMisfit,
         RunError,
@@ -179,6 +179,7 @@ _LATER = {
     "CurrentStep": "awaitpy._current",
     "HookAnswer": "awaitpy._http",
     "HookRejected": "awaitpy._ends",
+    "HookTimeout": "awaitpy._ends",
     "HookRequest": "awaitpy._request",
     "MalformedBody": "awaitpy._request",
     "MigrationFailed": "awaitpy._migrations",

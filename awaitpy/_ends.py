@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
 from awaitpy._policy_errors import Cancelled, StepInterrupted, StepTimeout, UndoFailed
 from awaitpy._value import Value
-from awaitpy.errors import HookTimeout, PendingTimer, UnexpectedError
+from awaitpy.errors import PendingTimer, UnexpectedError
+
+
+@attrs.frozen(repr=False)
+class HookTimeout(Value):
+    """No delivery came for hook `hook_id` before `deadline`."""
+
+    hook_id: str
+    step_key: str
+    deadline: datetime
+
+    def __str__(self) -> str:
+        return (
+            f"Step {self.step_key!r} waited for hook {self.hook_id!r} until "
+            f"{self.deadline.isoformat()} and nothing came. Wait with step.attempt to take another "
+            "way in the workflow."
+        )
 
 
 @attrs.frozen(repr=False)

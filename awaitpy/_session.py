@@ -65,6 +65,7 @@ class Session(Motion):
         "state",
         "undoable",
         "undoing",
+        "unkept",
         "waiting",
     )
 
@@ -113,6 +114,7 @@ class Session(Motion):
             or self.cancelled is not None
         )
         self.quick = self._unwatched
+        self.unkept = settings.checkpoint is None
         self._cancels = self.root.cancelling()
         self._root_leaves = False
         self._unwinding = False

@@ -79,7 +79,9 @@ class BoundStep:
                     if self._undo is not None:
                         self._undo[full] = returns
                     return value
-            usual = key.__class__ is str and key != "" and full.isascii() and not full.startswith(UNDOING)
+            usual = key.__class__ is str and key and full.isascii()
+            if usual and full[0] == UNDOING[0]:
+                usual = not full.startswith(UNDOING)
             if replay.due or session.waiting or full in replay.asked or not usual:
                 return await self._take(True, key, fn, args, kwargs)
         except (Unresolved, *_UNDECODABLE):
@@ -103,8 +105,7 @@ class BoundStep:
             if session.awaited:
                 session.wake_idle()
         try:
-            unkept = self._session.quick and session.settings.checkpoint is None
-            if failure is None and unkept and returns.check(given):
+            if failure is None and session.unkept and self._session.quick and returns.check(given):
                 replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if self._undo is not None:
                     self._undo[full] = returns

@@ -22,14 +22,12 @@ class Race(msgspec.Struct, frozen=True, array_like=True):
     hooks: list[str]
 
 
-_note = msgspec.msgpack.Decoder(Underway).decode
-_race = msgspec.msgpack.Decoder(Race).decode
-_keys = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_read = msgspec.msgpack.decode
 
 
 def race_of(entry: Entry) -> Race:
     """Read how a race was decided. Raises a `MsgspecError` if the entry is damaged."""
-    return _race(entry.payload)
+    return _read(entry.payload, type=Race)
 
 
 class Tables:
@@ -53,16 +51,16 @@ class Tables:
 
     def _settle(self, entry: Entry) -> None:
         if entry.kind == NOTE:
-            self._note(_note(entry.payload))
+            self._note(_read(entry.payload, type=Underway))
             return
         if self.underway:
             self.underway.pop(entry.key, None)
         if entry.hook_id is not None:
             self._settle_hook(entry, entry.hook_id)
         elif entry.kind == RACE:
-            self._lose(entry.key, _race(entry.payload))
+            self._lose(entry.key, _read(entry.payload, type=Race))
         elif entry.kind == UNDO:
-            self.undoing = _keys(entry.payload)
+            self.undoing = _read(entry.payload, type=tuple[str, ...])
 
     def _note(self, note: Underway) -> None:
         if note == Underway(note.key):

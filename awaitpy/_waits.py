@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from awaitpy import _fidelity, _wire
+from awaitpy import _fidelity, _wire, errors
 from awaitpy import _payload as payloads
 from awaitpy._wait import Wait
 from awaitpy._wire import ANSWER, TIMEOUT, Delivery, Entry, OpenHook
-from awaitpy.errors import HookTimeout, PendingHook, PendingTimer, StepMisuse
+from awaitpy.errors import PendingHook, PendingTimer, StepMisuse
 from awaitpy.result import Err
 
 _WAITS: Final = frozenset({PendingHook, PendingTimer})
@@ -107,13 +107,13 @@ def timeout(key: str, hook: OpenHook, deadline: datetime) -> Entry:
     return Entry(key, TIMEOUT, msgspec.Raw(_wire.encode(deadline)), _wire.NATIVE, hook.hook_id)
 
 
-def timed_out(entry: Entry) -> HookTimeout:
+def timed_out(entry: Entry) -> errors.HookTimeout:
     """Read the error of a wait whose time was over. Raises `Misfit`."""
     try:
         deadline = msgspec.msgpack.decode(entry.payload, type=datetime)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise payloads.misfit_of(error) from error
-    return HookTimeout(str(entry.hook_id), entry.key, deadline)
+    return errors.HookTimeout(str(entry.hook_id), entry.key, deadline)
 
 
 def drop(hook: OpenHook) -> OpenHook:

@@ -14,7 +14,7 @@ from awaitpy import _payload as payloads
 from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._wire import End, Payload
-from awaitpy.errors import HookTimeout, JournalError, PendingHook
+from awaitpy.errors import JournalError, PendingHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,7 @@ class Described(msgspec.Struct, eq=False):
         """Give the union of the errors that the annotation of `step` declares, and of awaitpy's own."""
         args = get_args(self._resolve("-> error", self.step))
         declared = [e for e in (hints.members(args[0]) if args else ()) if e is not PendingHook]
-        own = (HookTimeout, errors.StepTimeout, errors.StepInterrupted, errors.Cancelled)
+        own = (errors.HookTimeout, errors.StepTimeout, errors.StepInterrupted, errors.Cancelled)
         return Union[(*declared, *own)] if declared else MISSING
 
     def _resolve(self, what: int | str, annotation: Any) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from awaitpy._ends import (
         HookRejected,
+        HookTimeout,
         MigrationGap,
         PayloadMisfit,
         RunError,
@@ -277,22 +278,6 @@ class PendingTimer(Value):
 
 
 @attrs.frozen(repr=False)
-class HookTimeout(Value):
-    """No delivery came for hook `hook_id` before `deadline`."""
-
-    hook_id: str
-    step_key: str
-    deadline: datetime
-
-    def __str__(self) -> str:
-        return (
-            f"Step {self.step_key!r} waited for hook {self.hook_id!r} until "
-            f"{self.deadline.isoformat()} and nothing came. Wait with step.attempt to take another "
-            "way in the workflow."
-        )
-
-
-@attrs.frozen(repr=False)
 class UnexpectedError(Value):
     """An exception ended the run. `key` is the step in which it was raised, None for the body."""
 
@@ -315,6 +300,7 @@ class UnexpectedError(Value):
 _LATER = {
     "Cancelled": "awaitpy._policy_errors",
     "HookRejected": "awaitpy._ends",
+    "HookTimeout": "awaitpy._ends",
     "MigrationGap": "awaitpy._ends",
     "NotUndone": "awaitpy._policy_errors",
     "PayloadMisfit": "awaitpy._ends",
