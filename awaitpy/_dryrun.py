@@ -10,7 +10,8 @@ from awaitpy import _migrations
 from awaitpy import _workflow as workflows
 from awaitpy._replay import drifted
 from awaitpy._runner import Runner
-from awaitpy._wire import CUT, UNDOING
+from awaitpy._tables import race_of
+from awaitpy._wire import CUT, RACE, UNDOING
 from awaitpy.errors import (
     MigrationGap,
     PayloadMisfit,
@@ -166,7 +167,7 @@ class _Rehearsal(Runner):
         error: Any = outcome.result.error if isinstance(outcome.result, Err) else None
         problem = error if isinstance(error, _NOT_OF_THE_WORKFLOW) else None
         bad = {problem.key} if isinstance(problem, UnreadableEntry) else set[str]()
-        unasked = self._unasked(state)
+        unasked = self._unasked(state, outcome.state)
         parked = list(self._parked)
         if isinstance(problem, WorkflowDrift) and problem.asked is not None:
             parked.append(problem.asked)
@@ -196,10 +197,19 @@ class _Rehearsal(Runner):
         found = [drifted(key, unasked) for key in new or self._parked]
         return next((drift for drift in found if drift.nearest is not None), found[0])
 
-    def _unasked(self, state: ResumeState) -> tuple[str, ...]:
+    def _unasked(self, state: ResumeState, after: ResumeState) -> tuple[str, ...]:
         passed = {*self._replayed, *self._settings.retired}
+        races = {key: race_of(e).winner for key, e in after.entries.items() if e.kind == RACE}
         return tuple(
             key
             for key, entry in state.entries.items()
-            if entry.kind != CUT and key not in passed and not key.startswith(UNDOING)
+            if entry.kind != CUT
+            and key not in passed
+            and not key.startswith(UNDOING)
+            and not any(_lost(key, race, winner) for race, winner in races.items())
         )
+
+
+def _lost(key: str, race: str, winner: str) -> bool:
+    """Whether a step is one of a branch that has lost a race, which nobody need ask for any more."""
+    return key.startswith(f"{race}/") and not key.startswith(f"{race}/{winner}/")

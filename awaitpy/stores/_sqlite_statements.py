@@ -79,7 +79,7 @@ ORDER BY created DESC, run_id DESC LIMIT ?
 """
 _OLD: Final = """
 SELECT id FROM awaitpy_runs INDEXED BY awaitpy_runs_listed
-WHERE status = ? AND workflow = ? AND created < ? AND updated < ? LIMIT ?
+WHERE status = ? AND workflow = ? AND updated < ? LIMIT ?
 """
 NEWEST: Final = (float("inf"), "")
 """A place in the list of all runs before that of any."""
@@ -248,7 +248,7 @@ def delete(db: Connection, run_id: str) -> bool:
 def purge(db: Connection, before: float, statuses: Sequence[str], limit: int) -> int:
     """Remove so many of the runs that `Store.purge` is about; give how many there were."""
     groups = (
-        db.execute(_OLD, (status, workflow, before, before, limit)).fetchall()
+        db.execute(_OLD, (status, workflow, before, limit)).fetchall()
         for status, workflow in _groups(db)
         if status in statuses
     )

@@ -530,3 +530,24 @@ async def test_of_the_items_of_a_map_only_as_many_come_next_as_may_be_under_way(
     assert (await check(flow, state)).next == ("m/0", "m/1")
     waiting = (await resume(flow, state)).state
     assert (await check(flow, forget(waiting, "m/3"))).next == ("m/3",)
+
+
+async def test_what_the_losers_of_a_race_had_journaled_is_not_missed(calls):
+    """Races in races that a crash left decided, but for the outermost: a resume decides that one too."""
+
+    async def branch(step: Any) -> Any:
+        won = await step.race("in", {name: lambda s: s("a", calls, "a") for name in "ab"})
+        return won.name
+
+    async def flow(step: Any) -> None:
+        await step.race("out", dict.fromkeys("ab", branch))
+        await step("end", calls, "end")
+
+    kept: list[Any] = []
+    begun = Runner().start(flow)
+    await Runner(checkpoint=kept.append).resume(flow, begun)
+    for moment in range(len(kept)):
+        crashed = append_entries(begun, *kept[:moment])
+        found = await check(flow, crashed)
+        assert found.ok, str(found)
+        assert found.unasked == ()
