@@ -80,8 +80,8 @@ class BoundStep:
                         self._undo[full] = returns
                     return value
             usual = key.__class__ is str and key and full.isascii()
-            if usual and full[0] == UNDOING[0]:
-                usual = not full.startswith(UNDOING)
+            if full[:1] == "u" and full.startswith(UNDOING):
+                usual = False
             if replay.due or session.waiting or full in replay.asked or not usual:
                 return await self._take(True, key, fn, args, kwargs)
         except (Unresolved, *_UNDECODABLE):
