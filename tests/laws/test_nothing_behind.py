@@ -12,6 +12,7 @@ from awaitpy import (
     Ok,
     Runner,
     StepMisuse,
+    _tasks,
     get_pending_hooks,
     inject_hook,
     pending_hook,
@@ -283,3 +284,20 @@ async def test_a_run_that_ends_leaves_the_steps_of_other_runs_alone(calls):
     assert (await run(ends)).result == Ok(1)
     gate.set()
     assert (await other).result == Ok([True, True])
+
+
+async def test_a_task_is_known_by_the_step_that_it_awaits_at_any_depth():
+    gate = asyncio.Event()
+
+    async def a_step():
+        await gate.wait()
+
+    async def around():
+        await a_step()
+
+    task = asyncio.create_task(around())
+    await asyncio.sleep(0)
+    assert _tasks._runs(task.get_coro(), {a_step.__code__})
+    assert not _tasks._runs(task.get_coro(), set())
+    gate.set()
+    await task
