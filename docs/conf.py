@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from importlib.metadata import version as installed_version
 
+from awaitpy import RunError, _runner
+
 project = "awaitpy"
 author = "awaitpy contributors"
 copyright = author  # noqa: A001 - the name that Sphinx reads
 release = version = installed_version("awaitpy")
+
+# Sphinx evaluates annotations. This name is made when it is first asked for, so the module has none.
+vars(_runner)["RunError"] = RunError
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]

@@ -15,7 +15,7 @@ class StoreSuite(Writes, Leases, Queries):
     share a storage says so by `shared = False`. Each test runs on an event loop of its own, so that
     no plugin for async tests is needed.
 
-    The storage of a test is best made by an autouse fixture:
+    The storage of a test is best made by an autouse fixture::
 
         class TestMyStore(StoreSuite):
             @pytest.fixture(autouse=True)
