@@ -288,9 +288,10 @@ class UnexpectedError(Value):
         if isinstance(self.cause, AwaitpyError):
             return str(self.cause)
         where = f"Step {self.key!r}" if self.key is not None else "The workflow, outside any step,"
+        what = str(self.cause).removesuffix(".")
         again = "The step was not journaled and runs" if self.key is not None else "The body runs"
         return (
-            f"{where} raised {type(self.cause).__name__}: {self.cause}. {again} again on the next "
+            f"{where} raised {type(self.cause).__name__}: {what}. {again} again on the next "
             "resume; return Err(...) or use catching(...) for failures that belong to the workflow."
         )
 

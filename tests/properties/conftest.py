@@ -542,8 +542,21 @@ async def a_caught_one(step, key):
     return repr(await step.options(retry=Retry(on=str, delay=60)).attempt(key, safe, key))
 
 
+async def a_map(step, key):
+    return await step.map(key, work, [f"{key}-1", f"{key}-22", f"{key}-3"], limit=2)
+
+
+async def a_race(step, key):
+    won = await step.race(key, {"hook": lambda s: s("w", pending_hook, f"race-{key}")})
+    return [won.name, won.value]
+
+
+async def a_child(step, key):
+    return await step.child(key, serial)
+
+
 POLICIES = [a_retry, a_timeout, a_sleep, an_undo, a_note]
-OTHERS = [a_hook, an_attempt, a_caught_one, a_retry_at_once]
+OTHERS = [a_hook, an_attempt, a_caught_one, a_retry_at_once, a_map, a_race, a_child]
 
 
 def pair(one, other):
