@@ -105,14 +105,7 @@ class Session(Motion):
         self.over = False
         self.drains = True  # at the end, steps under way are awaited: not if the caller cancels
         self.root = _tasks.current()
-        # Whether the usual case is all there is: nobody is told, and no entry has to come before another.
-        self._unwatched = not (
-            self.journal.observed
-            or state.forgotten
-            or state.end
-            or state.undoing
-            or self.cancelled is not None
-        )
+        self._unwatched = self._is_usual()
         self.quick = self._unwatched
         self.unkept = settings.checkpoint is None
         self._cancels = self.root.cancelling()
@@ -121,6 +114,12 @@ class Session(Motion):
         self._news: list[asyncio.Future[None]] = []
         if host is not None:
             self._join(host.session)
+
+    def _is_usual(self) -> bool:
+        """Whether nobody is told of anything, and no entry has to come before another."""
+        state = self.state
+        later = state.forgotten or state.end or state.undoing or self.cancelled is not None
+        return not (self.journal.observed or later)
 
     def _join(self, parent: Session) -> None:
         """Be the leg of a child of that run."""
