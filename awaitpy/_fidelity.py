@@ -12,6 +12,7 @@ from collections import deque
 from datetime import datetime, time
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -34,27 +35,42 @@ def plain(value: Any) -> bool:
 
     It says no to a value that is nested too deep, or too large to tell whether it contains itself.
     """
-    level, size = [value], 0
-    while level:  # level by level, not by recursion: this runs at each untyped step
-        size += 1
+    parts: list[Any] = [value]
+    for part in islice(parts, DEPTH):  # not by recursion: this runs at each untyped step
+        kind = part.__class__
+        if kind is dict:
+            for key, item in part.items():
+                if type(key) is not str and type(key) is not int:
+                    return False
+                if type(item) is not str and type(item) is not int:
+                    parts.append(item)
+        elif kind is list:
+            parts += part
+        elif kind not in SCALARS:
+            return False
+    # Of so few parts none can be nested too deep, nor contain itself.
+    return len(parts) <= DEPTH or _plain_by_levels(value)
+
+
+def _plain_by_levels(value: Any) -> bool:
+    """Tell it of a value of many parts, which may be deep."""
+    level: list[Any] = [value]
+    for _ in range(DEPTH):
         below: list[Any] = []
         for part in level:
             kind = part.__class__
             if kind is dict:
-                for key, item in part.items():
-                    if key.__class__ is not str and key.__class__ is not int:
-                        return False
-                    kind = item.__class__
-                    if kind is not str and kind is not int:
-                        below.append(item)
+                if not _KEYS.issuperset(map(type, part)):
+                    return False
+                below += [item for item in part.values() if type(item) not in _KEYS]
             elif kind is list:
                 below += part
             elif kind not in SCALARS:
                 return False
-        if size > DEPTH or len(below) > _LARGE:
+        if len(below) > _LARGE:
             return False
         level = below
-    return True
+    return not level
 
 
 def shallow(value: Any, depth: int = 0) -> bool:
