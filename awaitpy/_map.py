@@ -69,19 +69,20 @@ class Map:
 
         Where the workflow cut items off, those that had not begun never do: it went on without them.
         """
-        if not replay.due:
+        entries = replay.due
+        if not entries:
             return [], []
         keys = [f"{self._prefix}{i}" for i in range(len(self._items))]
-        due = [i for i, key in enumerate(keys) if key in replay.due]
-        cut_off = [i for i in due if replay.due[keys[i]].kind == CUT]
-        done = due if not cut_off else [i for i in due if replay.due[keys[i]].kind != CUT]
+        due = [i for i, key in enumerate(keys) if key in entries]
+        cut_off = [i for i in due if entries[keys[i]].kind == CUT]
+        done = due if not cut_off else [i for i in due if entries[keys[i]].kind != CUT]
         return sorted(done, key=lambda i: replay.position(keys[i])), cut_off
 
     def _pace(self, replay: Replay, done: list[int], *, stops: bool) -> None:
         """Let items be given before their turn, but for the one that was the end of the map."""
         for i in done if self._todo else done[:-1]:
             key = f"{self._prefix}{i}"
-            if not stops or replay.due[key].kind not in _FAILURES:
+            if not stops or replay.entries[key].kind not in _FAILURES:
                 replay.unpaced.add(key)
 
     async def _work_off(self, cut: Callable[[str], None]) -> None:

@@ -49,7 +49,7 @@ class Pacing:
 
     def _pace(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the step go on whose turn it is, or the first of all when no other can come any more."""
-        asked, turn = len(self._replay.asked), self._replay.turn
+        asked, turn = len(self._replay.asked), self._replay.next_turn
         self._calm = self._calm + 1 if asked == self._seen else 0
         self._seen = asked
         if self.over:

@@ -204,14 +204,15 @@ def _path(place: str, owner: str | None) -> str:
 class Returns:
     """The two codecs of a function: of its value and of its typed error."""
 
-    __slots__ = ("check", "errors", "form", "named", "native", "values")
+    __slots__ = ("check", "errors", "form", "named", "native", "reads", "values")
 
     def __init__(self, annotation: Any, values: Codec, errors: Codec) -> None:
         self.named = annotation is not MISSING
         self.values, self.errors = values, errors
         # What most steps need of their codec, one look-up nearer.
-        self.check, self.native = values.check, values.native
+        self.check, self.native = values.check, values.native or _decode_any
         self.form: Form = values.form
+        self.reads = values.form if values.native else None
 
 
 class Codecs:
@@ -251,10 +252,6 @@ class Codecs:
         value, error = hints.split(tp)
         return Returns(tp, self.of_type(value), self.of_type(error))
 
-    def for_leg(self) -> dict[Any, Returns]:
-        """Give a dict that knows the codecs of each function, and keeps the functions for one leg."""
-        return _OfFunctions(self)
-
     def of_function(self, fn: Any) -> Returns:
         """Give the codecs for what `fn` is annotated to return. Raises `Unresolved`."""
         function = fn if fn.__class__ is FunctionType else hints.underlying(fn)
@@ -267,22 +264,19 @@ class Codecs:
             found = self._functions[function] = self._resolved(function)
         return found
 
+    def of_new(self, fn: Any, known: dict[Any, Returns]) -> Returns:
+        """Give the same for a function that is not `known` yet, as it is from now on.
+
+        Functions without annotations are not kept: a lambda is another one each time.
+        """
+        if fn.__class__ is FunctionType and not fn.__annotations__:
+            return self.untyped
+        found = known[fn] = self.of_function(fn)
+        return found
+
     def _resolved(self, fn: Any) -> Returns:
         tp = hints.returned(fn)
         return self.untyped if tp is MISSING else self.of_return(tp)
-
-
-class _OfFunctions(dict[Any, Returns]):
-    def __init__(self, codecs: Codecs) -> None:
-        super().__init__()
-        self._codecs = codecs
-
-    def __missing__(self, fn: Any) -> Returns:
-        if fn.__class__ is FunctionType and not fn.__annotations__:
-            return self._codecs.untyped
-        found = self._codecs.of_function(fn)
-        self[fn] = found
-        return found
 
 
 def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:

@@ -43,6 +43,7 @@ async def run_new(session: Session, call: Call) -> Any:
     if session.journal.cuts:
         await session.flush()
     held = session.waiting.pop(call.key, None)
+    session.fresh = not (session.waiting or session.replay.due)
     if held is not None and (known := _waiting.known(held, call.fn, call.returns)) is not None:
         return Err(known)
     if held is not None and call.policy.settles and not (held.judged or held.race):

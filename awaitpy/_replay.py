@@ -24,15 +24,19 @@ class Replay:
 
     __slots__ = (
         "_counts",
+        "_due",
         "_exempt",
+        "_keys",
         "_known",
-        "_order",
+        "_paced",
         "_passed",
         "_positions",
-        "asked",
-        "due",
+        "_seen",
+        "_turn",
         "early",
         "entries",
+        "noted",
+        "order",
         "turn",
         "unpaced",
         "version",
@@ -42,23 +46,65 @@ class Replay:
         self.entries = dict(state.entries)
         self._known = len(self.entries)
         self.version = state.version if state.begun is None else state.begun
-        self.due = dict(state.entries)
+        self._keys = list(self.entries)
         if undoing or state.undoing:
-            self.due = {
-                k: e for k, e in self.due.items() if k.startswith(UNDOING) == undoing and k != UNDOING
-            }
-        for key in retired:
-            self.due.pop(key, None)
-        self.asked: set[str] = set()
+            self._keys = [k for k in self._keys if k.startswith(UNDOING) == undoing and k != UNDOING]
+        if retired:
+            self._keys = [k for k in self._keys if k not in retired]
+        # While all is asked for in the order of the journal, only `turn` and `order` move: what they have
+        # passed since `_seen` is put into `noted`, and taken out of `due`, when somebody looks.
+        self.order = iter(self._keys)
+        self.turn = next(self.order, None)
+        self.noted: set[str] = set()
+        self._due: dict[str, Entry] | None = None
+        self._seen = 0
+        # From the first key on that was asked for before its turn.
+        self._paced = False
+        self._turn: str | None = None
         self._passed: set[str] = set()
         # Keys that may be given before their turn: nobody sees which of them was first.
         self.unpaced: set[str] = set()
-        self._order = iter(list(self.due))
-        self.turn = next(self._order, None)
         self.early = False
         self._positions: dict[str, int] = {}
         self._exempt = set(state.forgotten)
         self._counts: Counter[str] | None = None
+
+    @property
+    def asked(self) -> set[str]:
+        """The keys that were asked for. Read-only."""
+        self._look()
+        return self.noted
+
+    @property
+    def due(self) -> dict[str, Entry]:
+        """The entries that were not asked for, in the order of the journal. Read-only."""
+        self._look()
+        if self._due is None:
+            self._due = {key: self.entries[key] for key in self._keys[self._seen :]}
+        return self._due
+
+    @property
+    def next_turn(self) -> str | None:
+        """The key whose turn it is."""
+        return self._turn if self._paced else self.turn
+
+    def _look(self) -> None:
+        """Note what was given in its turn since the last look."""
+        if self._paced:
+            return
+        start, turn = self._seen, self.turn
+        self._seen = len(self._keys) if turn is None else self._keys.index(turn, start)
+        for key in self._keys[start : self._seen]:
+            self.noted.add(key)
+            self._take_out(key)
+
+    def _take_out(self, key: str) -> bool:
+        """Take an entry as asked for; False if it was not due."""
+        if self._due is None or self._due.pop(key, None) is None:
+            return False
+        if self._counts is not None:
+            self._counts.subtract(_prefixes(key))
+        return True
 
     def ask(self, key: str) -> Entry | None:
         """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`.
@@ -68,39 +114,40 @@ class Replay:
         if key in self.asked:
             raise DuplicateStepKey(key)
         self.early = False
-        if key == self.turn:
-            self.pass_turn(key)
-        else:
-            self.asked.add(key)
-            self.early = self.due.pop(key, None) is not None
-            if self.early and self._counts is not None:
-                self._counts.subtract(_prefixes(key))
-            if self.early and key in self.unpaced:
-                self.early = False
-                self.pass_early(key)
-        return self.entries.get(key)
+        entry = self.entries.get(key)
+        if key == self.next_turn:
+            self._pass_turn(key)
+            return entry
+        self.noted.add(key)
+        if entry is not None and key in self.due:
+            self._pass_out_of_turn(key)
+        return entry
 
-    def pass_turn(self, key: str) -> None:
-        """Take the entry whose turn it is as asked for."""
-        self.asked.add(key)
-        del self.due[key]
-        self.turn = next(self._order, None)
-        if self._passed or self._counts is not None:
-            self._pass_rarely(key)
-
-    def _pass_rarely(self, key: str) -> None:
-        if self._counts is not None:
-            self._counts.subtract(_prefixes(key))
+    def _pass_turn(self, key: str) -> None:
+        if not self._paced:
+            self.turn = next(self.order, None)
+            return
+        self.noted.add(key)
+        self._take_out(key)
+        self._turn = next(self.order, None)
         self._skip_passed()
 
+    def _pass_out_of_turn(self, key: str) -> None:
+        if not self._paced:
+            self._paced, self._turn, self.turn = True, self.turn, None
+        self._take_out(key)
+        self.early = key not in self.unpaced
+        if not self.early:
+            self.pass_early(key)
+
     def _skip_passed(self) -> None:
-        while self.turn in self._passed:
-            self.turn = next(self._order, None)
+        while self._turn in self._passed:
+            self._turn = next(self.order, None)
 
     def pass_early(self, key: str) -> None:
         """Let a step that was asked for before its turn go on."""
         self._passed.add(key)
-        if key == self.turn:
+        if key == self._turn:
             self._skip_passed()
 
     def drop(self, key: str) -> None:
@@ -111,8 +158,8 @@ class Replay:
 
     def skip_to(self, key: str) -> None:
         """Make it the turn of this key: those before it come no more, or later than their turn."""
-        while self.turn is not None and self.turn != key:
-            self.turn = next(self._order, None)
+        while self._turn is not None and self._turn != key:
+            self._turn = next(self.order, None)
 
     def position(self, key: str) -> int:
         """Give the place of an entry in the journal."""

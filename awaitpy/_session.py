@@ -50,6 +50,7 @@ class Session(Motion):
         "copies",
         "drains",
         "failing",
+        "fresh",
         "host",
         "journal",
         "left",
@@ -83,7 +84,7 @@ class Session(Motion):
         self.settings = settings
         self.state = state
         self.codecs = settings.codecs
-        self.returns = settings.codecs.for_leg()
+        self.returns: dict[Any, Returns] = {}  # by function, which it keeps alive for the leg
         self.journal = Journal(settings, state, undoing=undoing)
         super().__init__(self.journal.replay, working, state.run_id)
         self.waiting: dict[str, OpenHook | None] = {
@@ -91,6 +92,7 @@ class Session(Motion):
         }
         if state.underway:
             self.waiting.update(dict.fromkeys(state.underway))
+        self.fresh = not (self.waiting or state.entries)
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
         self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so

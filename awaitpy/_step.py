@@ -15,7 +15,7 @@ from awaitpy._annotations import MISSING, Unresolved
 from awaitpy._performing import Call, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
 from awaitpy._tasks import place, within
-from awaitpy._undo import reserved
+from awaitpy._undo import reserved as reserved_key
 from awaitpy._waits import is_wait
 from awaitpy._wire import UNDOING, VALUE, Entry, encode
 from awaitpy.errors import AwaitpyError, JournalError, PendingTimer, StepMisuse, UnexpectedError
@@ -66,27 +66,26 @@ class BoundStep:
         session = self._session
         replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
-        inside = session.active and within(session.inside)
-        if self._special or not session.quick or inside:
+        nested = session.active and within(session.inside)
+        if nested or not session.quick or self._special or key.__class__ is not str:
             return await self._take(True, key, fn, args, kwargs)
         try:
-            returns = session.returns[fn]
-            if full == replay.turn:
-                entry = replay.entries[full]
-                if entry.kind == VALUE and entry.form == returns.form and returns.native is not None:
-                    value = returns.native(entry.payload)
-                    replay.pass_turn(full)
-                    if self._undo is not None:
-                        self._undo[full] = returns
-                    return value
-            usual = key.__class__ is str and key and full.isascii()
-            if full[:1] == "u" and full.startswith(UNDOING):
-                usual = False
-            if replay.due or session.waiting or full in replay.asked or not usual:
-                return await self._take(True, key, fn, args, kwargs)
+            returns = session.returns.get(fn) or session.codecs.of_new(fn, session.returns)
+            if not session.fresh:
+                entry = replay.entries[full] if full == replay.turn else None
+                if entry is None or entry.kind != VALUE or entry.form != returns.reads:
+                    return await self._take(True, key, fn, args, kwargs)
+                value = returns.native(entry.payload)
+                replay.turn = next(replay.order, None)
+                if self._undo is not None:
+                    self._undo[full] = returns
+                return value
         except (Unresolved, *_UNDECODABLE):
             return await self._take(True, key, fn, args, kwargs)
-        replay.asked.add(full)
+        reserved = key and full[0] == "u" and full.startswith(UNDOING)
+        if full in replay.noted or not key or reserved or not full.isascii():
+            return await self._take(True, key, fn, args, kwargs)
+        replay.noted.add(full)
         failure: BaseException | None = None
         given: Any = None
         session.active += 1
@@ -224,7 +223,7 @@ class BoundStep:
         await self._ready(key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
         if key.startswith(UNDOING) and self._prefix != UNDOING:
-            await session.stop(UnexpectedError(key, reserved(key)))
+            await session.stop(UnexpectedError(key, reserved_key(key)))
         if self._branch is not None:
             self._branch.note(key)
         try:
