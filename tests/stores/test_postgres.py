@@ -289,6 +289,10 @@ async def test_a_schema_that_is_there_is_used(place, watcher):
     store = place.store()
     await store.open()
     await add(store, "a")
+    found = await watcher.execute(
+        psycopg.sql.SQL("SELECT run_id FROM {}.runs").format(psycopg.sql.Identifier(place.name))
+    )
+    assert await found.fetchall() == [("a",)]
     await store.close()
 
 
