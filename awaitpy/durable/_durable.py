@@ -220,7 +220,7 @@ class Durable:
         metadata: Mapping[str, Any] | None = ...,
         within: Any = ...,
     ) -> str: ...
-    async def enqueue(  # type: ignore[misc]  # as above
+    async def enqueue(  # type: ignore[misc]  # the same
         self, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         """Add a run that whoever serves starts, and give its id.
