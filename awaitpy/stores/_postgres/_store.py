@@ -20,7 +20,7 @@ except ImportError as error:
     raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
 
 from awaitpy.stores._postgres._link import Link, Pool
-from awaitpy.stores._postgres._listener import Listener
+from awaitpy.stores._postgres._listener import PostgresListener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
@@ -60,7 +60,7 @@ class PostgresStore(GroupedWrites):
         self._statements: Final = Statements(schema)
         self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
         self._bell: Final = Bell()
-        self._listener: Final = Listener(self._link, self._statements.channel, self._bell)
+        self._listener: Final = PostgresListener(self._link, self._statements.channel, self._bell)
 
     async def open(self) -> None:
         """Connect, and bring the tables to this version; see `Store.open`."""

@@ -21,7 +21,7 @@ except ImportError as error:
 from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._calls import Argument, answer, call_of, fits, listed, stored_run, time
 from awaitpy.stores._redis._link import Link, store_error
-from awaitpy.stores._redis._listener import Listener
+from awaitpy.stores._redis._listener import RedisListener
 from awaitpy.stores._texts import check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
 
@@ -60,7 +60,7 @@ class RedisStore(GroupedWrites):
         super().__init__()
         self._link: Final = Link(url, client, prefix, patience)
         self._bell: Final = Bell()
-        self._listener: Final = Listener(self._link, self._bell)
+        self._listener: Final = RedisListener(self._link, self._bell)
 
     async def open(self) -> None:
         """Connect, and let the server know the scripts; see `Store.open`."""
