@@ -191,8 +191,7 @@ async def _led(session: Session, call: Call, state: ResumeState) -> Exit:
     if refused is not None:
         return Exit("interrupted", refused)
     if flow.migrations and state.end is None and state.version < flow.version:
-        # Only workflows that have migrations pay for the import.
-        from awaitpy import _migrations  # noqa: PLC0415
+        from awaitpy import _migrations  # noqa: PLC0415  only workflows that have migrations pay for it
 
         try:
             state = _migrations.composed(flow, state, flow.version)

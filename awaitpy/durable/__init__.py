@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from awaitpy.durable._durable import DeliveryTerms, Durable
+from awaitpy.durable._durable import Durable
+from awaitpy.durable._edits import DeliveryTerms
 from awaitpy.durable._errors import (
     DurableClosed,
     RunExists,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -14,30 +13,30 @@ from typing import (
     Final,
     Literal,
     ParamSpec,
-    TypedDict,
     TypeVar,
     TypeVarTuple,
     Unpack,
     overload,
 )
 
-import msgspec
-
 from awaitpy._hooks import moment, system_time
 from awaitpy._runner import Outcome, Runner
 from awaitpy._state import ResumeState, cancel
 from awaitpy._wire import Status
 from awaitpy.durable import _edits as edits
+from awaitpy.durable import _looking as looking
 from awaitpy.durable import _parts as parts
+from awaitpy.durable._edits import DeliveryTerms
 from awaitpy.durable._flows import Flows
+from awaitpy.durable._heart import beat
 from awaitpy.durable._patient import patient
 from awaitpy.durable._policy import Tries
-from awaitpy.durable._records import RunHook, RunRecord, hooks, record
+from awaitpy.durable._records import RunHook, RunRecord, record
 from awaitpy.durable._resting import rest_of
 from awaitpy.durable._serving import Server
 from awaitpy.durable._settings import Settings
 from awaitpy.durable._starting import Starter, Terms, taken_apart
-from awaitpy.durable._store import Query, Store, StoredRun, StoreError
+from awaitpy.durable._store import Query, Store
 from awaitpy.durable._work import Works
 from awaitpy.errors import HookError
 from awaitpy.events import Event
@@ -55,18 +54,8 @@ T = TypeVar("T")
 E = TypeVar("E")
 Ts = TypeVarTuple("Ts")
 
-log: Final = logging.getLogger("awaitpy.durable")
 _PAGE: Final = 100
 _PAUSE: Final = 0.05
-
-
-class DeliveryTerms(TypedDict, total=False):
-    """What may come with a value for a hook: see `Durable.inject`."""
-
-    payload: Any
-    delivery_id: str | None
-    method: str | None
-    run_id: str | None
 
 
 class Durable:
@@ -126,7 +115,7 @@ class Durable:
     async def __aenter__(self) -> Self:
         await patient(self._settings.store.open, self._settings.sleep)
         self._works.closed = False
-        self._heart = asyncio.create_task(self._beat())
+        self._heart = asyncio.create_task(beat(self._settings, self._works))
         return self
 
     async def __aexit__(
@@ -140,22 +129,6 @@ class Durable:
         self._heart.cancel()
         await asyncio.wait([self._heart])
         await self._settings.store.close()
-
-    async def _beat(self) -> None:
-        """Keep the leases of this process alive, and end the work on runs that are lost."""
-        while True:
-            await self._settings.sleep(self._settings.lease / 3)
-            leases = self._works.leases()
-            if not leases:
-                continue
-            until = self._settings.now() + self._settings.lease
-            try:
-                lost = await self._settings.store.renew(leases, until=until)
-            except StoreError as error:
-                log.warning("The leases could not be renewed, and will be tried again: %s", error)
-                continue
-            for run_id in lost:
-                self._works.lose(run_id)
 
     # --- begin ------------------------------------------------------------------------------
 
@@ -220,7 +193,7 @@ class Durable:
         metadata: Mapping[str, Any] | None = ...,
         within: Any = ...,
     ) -> str: ...
-    async def enqueue(  # type: ignore[misc]  # as above
+    async def enqueue(  # type: ignore[misc]  # the same
         self, workflow: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         """Add a run that whoever serves starts, and give its id.
@@ -317,24 +290,14 @@ class Durable:
             after=None if after is None else after.stored,
             limit=limit,
         )
-        return tuple(record(stored) for stored in await self._page(query))
+        return tuple(map(record, await looking.page(self._settings, query)))
 
-    async def _page(self, query: Query) -> Iterable[StoredRun]:
-        return await self._settings.ask(lambda: self._settings.store.page(query))
-
-    async def pending(
+    def pending(
         self, *, workflow: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> AsyncIterator[RunHook]:
         """Give the hooks that suspended runs wait for, those of the newest run first."""
         query = Query(workflow=workflow, status="suspended", metadata=metadata or {}, limit=_PAGE)
-        last: StoredRun | None = None
-        while True:
-            found = tuple(await self._page(msgspec.structs.replace(query, after=last)))
-            for last in found:
-                for hook in hooks(last):
-                    yield hook
-            if len(found) < _PAGE:
-                return
+        return looking.pending(self._settings, query)
 
     # --- mend -------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 import msgspec
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from awaitpy._state import ResumeState
     from awaitpy.durable._settings import Settings
     from awaitpy.durable._store import Head, StoredRun
+
+
+class DeliveryTerms(TypedDict, total=False):
+    """What may come with a value for a hook: see `Durable.inject`."""
+
+    payload: Any
+    delivery_id: str | None
+    method: str | None
+    run_id: str | None
 
 
 @attrs.frozen(kw_only=True)

@@ -44,5 +44,5 @@ class Settings:
         """Give the runner of one leg, which shares its codecs with all others."""
         runner = copy.copy(self.runner)
         settings = runner._settings  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  one house
-        runner._settings = msgspec.structs.replace(settings, checkpoint=checkpoint)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        runner._settings = msgspec.structs.replace(settings, checkpoint=checkpoint)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the same
         return runner

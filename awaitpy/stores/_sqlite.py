@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 from awaitpy.durable._store import StoreError
-from awaitpy.stores import _sqlite_statements as sql
+from awaitpy.stores import _sqlite_queries as queries
 from awaitpy.stores._bell import Bell
 from awaitpy.stores._sqlite_errors import told
 from awaitpy.stores._sqlite_schema import configure, migrate
@@ -87,7 +87,7 @@ class SQLiteStore(Verbs):
         """Return when a run may have become due, or in time; see `Store.changed`."""
         while not await self._bell.wait(min(timeout, self._poll)):
             timeout -= self._poll
-            seen, self._seen = self._seen, await self._read(sql.data_version)
+            seen, self._seen = self._seen, await self._read(queries.data_version)
             if self._seen != seen or timeout <= 0:
                 return
 

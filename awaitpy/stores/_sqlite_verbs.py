@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from awaitpy.durable._store import Head, Lease, Line, Query, StoredRun
 from awaitpy.stores import _metadata
+from awaitpy.stores import _sqlite_queries as queries
 from awaitpy.stores import _sqlite_statements as sql
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Verbs(ABC):
 
     async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
         """Give a run with its lines; see `Store.load`."""
-        return await self._read(partial(sql.load, run_id=run_id, tail=tail))
+        return await self._read(partial(queries.load, run_id=run_id, tail=tail))
 
     async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
         """Add lines to a journal; see `Store.append`."""
@@ -105,21 +106,21 @@ class Verbs(ABC):
 
     async def find(self, hook_id: str) -> str | None:
         """Give the run of a hook; see `Store.find`."""
-        return await self._read(partial(sql.find, hook_id=hook_id))
+        return await self._read(partial(queries.find, hook_id=hook_id))
 
     async def next_due(self, *, now: float, workflows: Sequence[str] | None = None) -> float | None:
         """Give the time of the next run to claim; see `Store.next_due`."""
-        return await self._read(partial(sql.next_due, now=now, workflows=workflows))
+        return await self._read(partial(queries.next_due, now=now, workflows=workflows))
 
     async def page(self, query: Query) -> list[StoredRun]:
         """Give a page of runs; see `Store.page`. Metadata is looked through run by run."""
         limit = max(query.limit, _CHUNK) if query.metadata else query.limit
-        going: tuple[float, str] | None = sql.NEWEST
+        going: tuple[float, str] | None = queries.NEWEST
         if query.after is not None:
             going = query.after.created, query.after.run_id
         found: list[StoredRun] = []
         while going is not None and len(found) < query.limit:
-            runs, going = await self._read(partial(sql.page, query=query, after=going, limit=limit))
+            runs, going = await self._read(partial(queries.page, query=query, after=going, limit=limit))
             found += [run for run in runs if _metadata.has(run.metadata, query.metadata)]
         return found[: query.limit]
 

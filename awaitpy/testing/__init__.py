@@ -16,7 +16,6 @@ __all__ = ["FakeClock", "RunnerOptions", "StoreSuite", "WorkflowTester"]
 def __getattr__(name: str) -> object:
     if name != "StoreSuite":
         raise AttributeError(f"module 'awaitpy.testing' has no attribute {name!r}")
-    # Only who writes a store needs it.
-    from awaitpy.testing._store_suite import StoreSuite  # noqa: PLC0415
+    from awaitpy.testing._store_suite import StoreSuite  # noqa: PLC0415  only who writes a store needs it
 
     return StoreSuite

@@ -183,9 +183,9 @@ class Leases(Suite):
 
     @test
     async def test_waiting_for_a_change_ends_in_time(self, one: Store, other: Store) -> None:
-        await other.changed(0)
+        await asyncio.wait_for(other.changed(0), SOON)
         for timeout in (-1, 0, 0.01):
-            await one.changed(timeout)
+            await asyncio.wait_for(one.changed(timeout), SOON)
 
     @test
     async def test_a_change_wakes_who_waits(self, one: Store, other: Store) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -11,22 +10,16 @@ import pytest
 from awaitpy import Err, create_hook, pending_hook
 from awaitpy.durable import Durable
 from awaitpy.stores import MemoryStore, SQLiteStore
+from tests.guard import guarded
 
 START = 1_000_000.0
 PATIENCE = 60
 
 
-def _too_long(*_):
-    raise TimeoutError("the test hangs: somebody waits for a time that does not come")
-
-
 @pytest.fixture(autouse=True)
 def _guard():
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    with guarded(PATIENCE):
+        yield
 
 
 class Time:

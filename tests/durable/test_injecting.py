@@ -68,8 +68,10 @@ async def test_refusals_are_values_and_change_nothing(world):
 async def test_a_delivery_that_the_workflow_refuses_leaves_the_hook_pending(world):
     async def judging(step) -> int:
         hook = await step("hook", create_hook)
-        accept = lambda n: Ok(n) if n > 0 else Err("too small")  # noqa: E731
-        return await step("wait", pending_hook, hook.hook_id, int, accept=accept)
+        return await step("wait", pending_hook, hook.hook_id, int, accept=positive)
+
+    def positive(n: int):
+        return Ok(n) if n > 0 else Err("too small")
 
     async with world.durable(workflows=[judging]) as durable:
         hook = (await durable.start(judging, run_id="r")).result.error.hook_id

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -87,10 +85,17 @@ def test_lines_that_are_missing_are_noticed():
         parts.join(stored(EMPTY, [entry("a")], 2))
 
 
-@given(st.binary())
+ENTRIES = st.builds(entry, st.text(min_size=1), st.text()).map(encode)
+
+
+@given(st.binary() | ENTRIES | st.tuples(ENTRIES, st.binary()).map(lambda pair: pair[0][:-1] + pair[1]))
 def test_any_bytes_for_a_line_are_an_entry_or_refused(data):
-    with contextlib.suppress(StateError):
-        parts.join(stored(EMPTY, [data], 0))
+    try:
+        joined = parts.join(stored(EMPTY, [data], 0))
+    except StateError:
+        return
+    read = msgspec.msgpack.decode(data, type=Entry)
+    assert [*joined.steps.values()] == ([read] if parts.is_final(read) else [])
 
 
 def test_a_hook_makes_itself_known_and_other_entries_do_not():

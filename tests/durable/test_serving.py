@@ -28,9 +28,10 @@ async def test_queued_runs_are_run_once_each_by_whoever_serves(world):
 
 async def test_a_run_that_is_queued_while_somebody_serves_is_taken_up_at_once(world):
     async with world.serving() as durable:
-        await turns()
+        await until(world.clock.asleep)  # it has looked, and waits for a change
         run_id = await durable.enqueue(world.plain, 1)
         await world.comes_to(run_id, "completed")
+    assert world.ran == {1: 1}
 
 
 async def test_two_that_serve_share_the_work(world):

@@ -30,7 +30,7 @@ class Slow:
         self.may_answer = asyncio.Event()
         self.asked = asyncio.Event()
 
-    async def translate(self, text: str, language: str) -> Result[Draft, CannotTranslate]:  # noqa: ARG002
+    async def translate(self, text: str, language: str) -> Result[Draft, CannotTranslate]:  # noqa: ARG002  every translator is asked so
         self.asked.set()
         await self.may_answer.wait()
         return Ok(Draft(f"slowly: {text}"))
@@ -39,7 +39,7 @@ class Slow:
 class Broken:
     """A translator that can't be reached."""
 
-    async def translate(self, text: str, language: str) -> Result[Draft, CannotTranslate]:  # noqa: ARG002
+    async def translate(self, text: str, language: str) -> Result[Draft, CannotTranslate]:  # noqa: ARG002  every translator is asked so
         raise ConnectionError("no route to the translator")
 
 

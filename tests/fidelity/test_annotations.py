@@ -179,7 +179,7 @@ def test_a_name_that_is_bound_later_is_missed_until_then(law):
     refusal = law.step(give)
     assert isinstance(refusal, JournalError)
     assert "Later" in str(refusal)
-    Later = A  # noqa: N806
+    Later = A  # noqa: N806  it is a class
     assert law.step(give).exact()
 
 
@@ -191,7 +191,7 @@ def misspelt() -> Decimal.Wrong:
     return 1
 
 
-def sentence() -> "the number of things":  # noqa: F722
+def sentence() -> "the number of things":  # noqa: F722  that it is no expression is the point
     return 1
 
 
@@ -209,7 +209,7 @@ def test_an_annotation_that_is_no_type_is_refused_with_its_function_and_the_mend
 
 
 def maker(cls: type[T]) -> Any:
-    def give() -> cls:  # type: ignore[valid-type]
+    def give() -> cls:
         return cls(1)
 
     return give

@@ -92,6 +92,7 @@ async def test_defaults_are_not_recorded():
 
 async def test_arguments_may_be_given_by_name():
     await legs(typed, order=Order("1"), count=2)
+    assert SEEN[1] == (Order("1"), 2, (), "", {})
 
 
 async def test_a_name_that_means_something_in_json_is_only_a_name():
@@ -99,9 +100,10 @@ async def test_a_name_that_means_something_in_json_is_only_a_name():
         SEEN.append(rest)
         await step("wait", pending_hook, "h")
 
-    await legs(flow, **{"$float": {"$bytes": "eA=="}})
-    SEEN.clear()
-    await legs(flow, **{"$time": 1, "$map": [["$ext", {1: 2}]]})
+    for rest in ({"$float": {"$bytes": "eA=="}}, {"$time": 1, "$map": [["$ext", {1: 2}]]}):
+        SEEN.clear()
+        await legs(flow, **rest)
+        assert SEEN[1] == rest
 
 
 async def test_arguments_without_annotation_are_plain_values():

@@ -49,7 +49,7 @@ class Quarrelsome:
     def __eq__(self, other: object) -> bool:
         raise ValueError("the truth value is ambiguous")
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def knowing(cls: type, write: Any, read: Any) -> Runner:

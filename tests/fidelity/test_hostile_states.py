@@ -124,9 +124,13 @@ def used(state: ResumeState, loop: Any) -> None:
 
 
 def read(reader: Any, data: Any) -> ResumeState | None:
-    with contextlib.suppress(StateError):
-        return reader(data)
-    return None
+    """Read what may be a state: anything but a state or a `StateError` is a failure."""
+    try:
+        state = reader(data)
+    except StateError:
+        return None
+    assert isinstance(state, ResumeState)
+    return state
 
 
 many = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))

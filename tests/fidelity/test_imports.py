@@ -57,4 +57,4 @@ def test_all_that_is_public_can_be_imported():
         assert getattr(awaitpy, name) is not None
     assert list(awaitpy.__all__) == sorted(awaitpy.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        awaitpy.nope  # noqa: B018
+        awaitpy.nope  # noqa: B018  asking is what is tested

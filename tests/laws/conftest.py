@@ -1,29 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from awaitpy import ResumeState, inject_hook
-
-SECONDS = 30
-
-
-def _too_long(*_: object) -> None:
-    raise TimeoutError("the test hangs: a run never came to its end")
+from tests.guard import guarded
 
 
 @pytest.fixture(autouse=True)
 def _guard() -> Iterator[None]:
-    """End a test that would hang, be it in a deadlock or in a busy loop."""
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    with guarded(30):
+        yield
 
 
 class Calls(list[str]):

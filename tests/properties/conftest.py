@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -31,29 +30,21 @@ from awaitpy import (
     next_wakeup,
     pending_hook,
 )
+from tests.guard import guarded
 
 ran: list[str] = []
 SECONDS = 120
 
-# Runs are quick, but the machine may be busy: what takes too long is a hang, see `_too_long`.
+# Runs are quick, but the machine may be busy: what takes too long is a hang, see `guarded`.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("laws")
-
-
-def _too_long(*_: object) -> None:
-    raise TimeoutError("the test hangs: a run never came to its end")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
     """End a test that would hang, be it in a deadlock or in a busy loop, and again what comes after it."""
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS, 2)
-    try:
+    with guarded(SECONDS, again=2):
         return (yield)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(name="ran")

@@ -289,6 +289,10 @@ async def test_a_schema_that_is_there_is_used(place, watcher):
     store = place.store()
     await store.open()
     await add(store, "a")
+    found = await watcher.execute(
+        psycopg.sql.SQL("SELECT run_id FROM {}.runs").format(psycopg.sql.Identifier(place.name))
+    )
+    assert await found.fetchall() == [("a",)]
     await store.close()
 
 
@@ -310,17 +314,15 @@ async def test_metadata_may_be_longer_than_an_index_admits(store):
 
 
 async def test_a_listener_that_is_not_let_in_tries_again(place, store, monkeypatch):
-    from awaitpy.stores._postgres._listener import Listener
+    hear, left = store._listener._hear, [1, 1]
 
-    hear, left = Listener._hear, [1, 1]
-
-    async def refused_at_first(self):
+    async def refused_at_first():
         if left:
             left.pop()
             raise psycopg.OperationalError("no")
-        await hear(self)
+        await hear()
 
-    monkeypatch.setattr(Listener, "_hear", refused_at_first)
+    monkeypatch.setattr(store._listener, "_hear", refused_at_first)
     store._listener.pause = 0
     async with asyncio.timeout(60):
         await store.changed(60)

@@ -167,10 +167,18 @@ async def test_who_is_cancelled_disturbs_nobody(store):
     assert calls[1].cancelled()
 
 
-async def test_a_poll_that_sees_no_change_goes_on_waiting(path):
+async def test_a_poll_that_sees_no_change_goes_on_waiting(path, monkeypatch):
     async with opened(path, poll=0.001) as store:
         await store.changed(0)
+        polls, look = [], store._read
+
+        def counted(work):
+            polls.append(work)
+            return look(work)
+
+        monkeypatch.setattr(store, "_read", counted)
         await store.changed(0.01)
+    assert len(polls) >= 10
 
 
 async def test_changes_of_one_moment_ring_once(store):
@@ -323,6 +331,7 @@ async def test_who_is_cancelled_while_it_opens_leaves_no_thread(path):
         await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait([opening])
+        assert opening.cancelled()
     await asyncio.to_thread(end, threads() - before)
 
 

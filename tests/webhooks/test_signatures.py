@@ -158,7 +158,7 @@ def test_a_timestamp_that_is_no_number_of_seconds_is_refused(timestamp):
 
 def test_the_clock_must_have_a_time_zone():
     with pytest.raises(ValueError, match="no time zone"):
-        STANDARD.verify(signed(STANDARD), BODY, now=datetime(2023, 11, 14))  # noqa: DTZ001
+        STANDARD.verify(signed(STANDARD), BODY, now=datetime(2023, 11, 14))  # noqa: DTZ001  naive on purpose
 
 
 @pytest.mark.parametrize("kind", KINDS)

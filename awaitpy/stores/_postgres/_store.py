@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from awaitpy.durable._store import Head, Lease, Line, Query, StoredRun, StoreError
-from awaitpy.stores import _metadata
+from awaitpy.durable._store import Lease, Query, StoredRun, StoreError
 from awaitpy.stores._bell import Bell
-from awaitpy.stores._group import GroupWriter
-from awaitpy.stores._jobs import Answer, Create, Doubts, Hold, Job, Rewrite, Save
+from awaitpy.stores._jobs import Answer, Job
 from awaitpy.stores._missing import missing
 
 try:
@@ -23,18 +20,19 @@ except ImportError as error:
     raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
 
 from awaitpy.stores._postgres._link import Link, Pool
-from awaitpy.stores._postgres._listener import Listener
+from awaitpy.stores._postgres._listener import PostgresListener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
 from awaitpy.stores._postgres._within import Within
 from awaitpy.stores._postgres._write import plain_append, write, write_plain
 from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._writes import GroupedWrites
 
 PURGED_AT_ONCE = 1_000
 
 
-class PostgresStore:
+class PostgresStore(GroupedWrites):
     """A store in PostgreSQL 13 or newer, for any number of processes.
 
     `conninfo` is what psycopg connects with: a URL, or `"host=db dbname=shop"`; without it libpq's
@@ -57,13 +55,12 @@ class PostgresStore:
         connections: int = 5,
         patience: float = 10.0,
     ) -> None:
+        super().__init__()
         self._schema: Final = schema
         self._statements: Final = Statements(schema)
         self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
         self._bell: Final = Bell()
-        self._listener: Final = Listener(self._link, self._statements.channel, self._bell)
-        self._writer: Final = GroupWriter(self._write)
-        self._doubts: Final = Doubts()
+        self._listener: Final = PostgresListener(self._link, self._statements.channel, self._bell)
 
     async def open(self) -> None:
         """Connect, and bring the tables to this version; see `Store.open`."""
@@ -89,21 +86,6 @@ class PostgresStore:
         """
         return Within(connection, self._statements)
 
-    async def create(
-        self,
-        run_id: str,
-        head: Head,
-        *,
-        metadata: Mapping[str, Any],
-        now: float,
-        lease: tuple[str, float] | None = None,
-    ) -> Lease | bool:
-        """Add a run; see `Store.create`."""
-        kept = _metadata.encode(metadata)
-        check_texts(head.workflow, head.status, None if lease is None else lease[0])
-        answer = await self._do(Create(run_id=run_id, head=head, metadata=kept, now=now, lease=lease))
-        return answer if isinstance(answer, Lease) else answer is True
-
     async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
         """Give a run with its lines; see `Store.load`."""
         if not is_text(run_id):
@@ -111,42 +93,6 @@ class PostgresStore:
         values = {"run_id": run_id, "tail": tail}
         rows = await self._link.rows(self._statements["load"], values)
         return stored_run(rows[0]) if rows else None
-
-    async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
-        """Add lines to a journal; see `Store.append`.
-
-        After a StoreError the lines may be written all the same, if the connection was lost during the
-        commit. Append them again: they are not written twice.
-        """
-        job = self._doubts.append(lease, tuple(lines))
-        try:
-            await self._do(job)
-        except StoreError:
-            self._doubts.keep(job)
-            raise
-
-    async def save(
-        self,
-        run_id: str,
-        head: Head,
-        *,
-        revision: int,
-        now: float,
-        lease: Lease | None = None,
-        release: bool = False,
-    ) -> bool:
-        """Replace the head of a run; see `Store.save`."""
-        check_texts(head.workflow, head.status)
-        job = Save(run_id=run_id, head=head, revision=revision, now=now, lease=lease, release=release)
-        return await self._do(job) is True
-
-    async def rewrite(
-        self, run_id: str, head: Head, lines: Sequence[Line], *, revision: int, now: float
-    ) -> bool:
-        """Replace the head and the journal of a run; see `Store.rewrite`."""
-        check_texts(head.workflow, head.status)
-        job = Rewrite(run_id=run_id, head=head, lines=tuple(lines), revision=revision, now=now)
-        return await self._do(job) is True
 
     async def claim(
         self,
@@ -174,16 +120,6 @@ class PostgresStore:
 
         rows = await self._link.tried(lambda again: self._claimed(statement, values, again))
         return [Lease(found, owner, token, until) for found, token, _ in sorted(rows, key=_due)]
-
-    async def renew(self, leases: Sequence[Lease], *, until: float) -> list[str]:
-        """Make leases last longer; see `Store.renew`."""
-        jobs = [Hold(lease=lease, until=until) for lease in leases]
-        held = await asyncio.gather(*map(self._do, jobs))
-        return [lease.run_id for lease, is_held in zip(leases, held, strict=True) if not is_held]
-
-    async def release(self, lease: Lease) -> None:
-        """End a lease; see `Store.release`."""
-        await self._do(Hold(lease=lease, until=None))
 
     async def find(self, hook_id: str) -> str | None:
         """Give the run of a hook; see `Store.find`."""
@@ -225,10 +161,6 @@ class PostgresStore:
         """
         self._listener.start()
         await self._bell.wait(timeout)
-
-    async def _do(self, job: Job) -> Answer:
-        check_texts(job.run_id, *job.hooks)
-        return await self._writer.do(job)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         async def work(again: bool) -> list[Answer | None]:

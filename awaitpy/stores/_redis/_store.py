@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from awaitpy.durable._store import Head, Lease, Line, Query, StoredRun, StoreError
-from awaitpy.stores import _metadata
+from awaitpy.durable._store import Lease, Query, StoredRun
 from awaitpy.stores._bell import Bell
-from awaitpy.stores._group import GroupWriter
-from awaitpy.stores._jobs import Answer, Append, Create, Doubts, Hold, Job, Rewrite, Save
+from awaitpy.stores._jobs import Answer, Append, Job
 from awaitpy.stores._missing import missing
 
 try:
@@ -24,14 +21,15 @@ except ImportError as error:
 from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._calls import Argument, answer, call_of, fits, listed, stored_run, time
 from awaitpy.stores._redis._link import Link, store_error
-from awaitpy.stores._redis._listener import Listener
+from awaitpy.stores._redis._listener import RedisListener
 from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._writes import GroupedWrites
 
 AT_ONCE = 200
 """How many runs a script looks at, so that nobody waits for it long."""
 
 
-class RedisStore:
+class RedisStore(GroupedWrites):
     """A store in Redis 6 or newer, or in Valkey, for any number of processes.
 
     `url` is `redis://host:6379/0` or another that redis-py takes. `client` is a `redis.asyncio.Redis`
@@ -59,11 +57,10 @@ class RedisStore:
         prefix: str = "awaitpy",
         patience: float = 10.0,
     ) -> None:
+        super().__init__()
         self._link: Final = Link(url, client, prefix, patience)
         self._bell: Final = Bell()
-        self._listener: Final = Listener(self._link, self._bell)
-        self._writer: Final = GroupWriter(self._write)
-        self._doubts: Final = Doubts()
+        self._listener: Final = RedisListener(self._link, self._bell)
 
     async def open(self) -> None:
         """Connect, and let the server know the scripts; see `Store.open`."""
@@ -75,63 +72,12 @@ class RedisStore:
         await self._listener.stop()
         await self._link.close()
 
-    async def create(
-        self,
-        run_id: str,
-        head: Head,
-        *,
-        metadata: Mapping[str, Any],
-        now: float,
-        lease: tuple[str, float] | None = None,
-    ) -> Lease | bool:
-        """Add a run; see `Store.create`."""
-        kept = _metadata.encode(metadata)
-        check_texts(head.workflow, head.status, None if lease is None else lease[0])
-        told = await self._do(Create(run_id=run_id, head=head, metadata=kept, now=now, lease=lease))
-        return told if isinstance(told, Lease) else told is True
-
     async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
         """Give a run with its lines; see `Store.load`."""
         if not is_text(run_id):
             return None
         found = await self._link.call(_scripts.load, [run_id, int(tail)])
         return None if found is None else stored_run(*found)
-
-    async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
-        """Add lines to a journal; see `Store.append`.
-
-        After a StoreError the lines may be written all the same, if the connection was lost meanwhile.
-        Append them again: they are not written twice.
-        """
-        job = self._doubts.append(lease, tuple(lines))
-        try:
-            await self._do(job)
-        except StoreError:
-            self._doubts.keep(job)
-            raise
-
-    async def save(
-        self,
-        run_id: str,
-        head: Head,
-        *,
-        revision: int,
-        now: float,
-        lease: Lease | None = None,
-        release: bool = False,
-    ) -> bool:
-        """Replace the head of a run; see `Store.save`."""
-        check_texts(head.workflow, head.status)
-        job = Save(run_id=run_id, head=head, revision=revision, now=now, lease=lease, release=release)
-        return await self._do(job) is True
-
-    async def rewrite(
-        self, run_id: str, head: Head, lines: Sequence[Line], *, revision: int, now: float
-    ) -> bool:
-        """Replace the head and the journal of a run; see `Store.rewrite`."""
-        check_texts(head.workflow, head.status)
-        job = Rewrite(run_id=run_id, head=head, lines=tuple(lines), revision=revision, now=now)
-        return await self._do(job) is True
 
     async def claim(
         self,
@@ -154,16 +100,6 @@ class RedisStore:
         found = await self._link.call(_scripts.claim, words)
         pairs = zip(found[::2], found[1::2], strict=True)
         return [Lease(name.decode(), owner, int(token), until) for name, token in pairs]
-
-    async def renew(self, leases: Sequence[Lease], *, until: float) -> list[str]:
-        """Make leases last longer; see `Store.renew`."""
-        jobs = [Hold(lease=lease, until=until) for lease in leases]
-        held = await asyncio.gather(*map(self._do, jobs))
-        return [lease.run_id for lease, is_held in zip(leases, held, strict=True) if not is_held]
-
-    async def release(self, lease: Lease) -> None:
-        """End a lease; see `Store.release`."""
-        await self._do(Hold(lease=lease, until=None))
 
     async def find(self, hook_id: str) -> str | None:
         """Give the run of a hook; see `Store.find`."""
@@ -206,10 +142,6 @@ class RedisStore:
         """Return when a run may have become due, or in time; see `Store.changed`."""
         self._listener.start()
         await self._bell.wait(timeout)
-
-    async def _do(self, job: Job) -> Answer:
-        check_texts(job.run_id, *job.hooks)
-        return await self._writer.do(job)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer]:  # noqa: ARG002  a script waits for nobody
         added = Counter(job.run_id for job in jobs if isinstance(job, Append) for _ in job.lines)
