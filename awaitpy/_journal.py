@@ -6,7 +6,7 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitpy._leg import wake
+from awaitpy._leg import Steadfast, wake
 from awaitpy._observing import Watch
 from awaitpy._replay import Replay
 from awaitpy._tables import Tables
@@ -55,7 +55,7 @@ class Journal(Tables):
         self.observed = self.watch is not None
         self.cuts: list[Entry] = []
         self._line: Journal | None = None  # that of the parent, with whose entries ours stand in line
-        self.given: asyncio.Task[None] | None = None
+        self.given: asyncio.Future[None] | None = None
 
     def join(self, parent: Journal) -> None:
         """Give entries away in one order with the journal of the run in which this one runs."""
@@ -89,15 +89,15 @@ class Journal(Tables):
 
     def _give(
         self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
-    ) -> asyncio.Task[None] | None:
+    ) -> asyncio.Future[None] | None:
         """Give the entry away, in the order of the journal and whole, even when the run is cancelled.
 
-        A plain function has done so when this returns; for one that is awaited a task is given, which
+        A plain function has done so when this returns; for one that is awaited a future is given, which
         a cancellation of the run does not reach.
         """
         line = self._line or self
         before = line.given
-        if before is not None and not before.done():
+        if before is not None and before.__class__ is not Steadfast and not before.done():
             giving: Coroutine[Any, Any, None] = _given_after(before, checkpoint, entry)
         else:
             token = place.set(None)  # what a store starts, such as a pool, is not of this run
@@ -107,6 +107,9 @@ class Journal(Tables):
                 place.reset(token)
             if waited is None:
                 return None
+            if isinstance(waited, Steadfast):
+                line.given = waited
+                return waited
             giving = _awaited(waited)
         context = copy_context()
         context.run(place.set, None)
@@ -143,8 +146,11 @@ class Journal(Tables):
         return "" if self.watch is None else self.watch.trace()
 
 
-async def _finished(task: asyncio.Task[None]) -> None:
+async def _finished(task: asyncio.Future[None]) -> None:
     """Wait for a task as `finish` does, cheaper: this is paid per entry."""
+    if isinstance(task, Steadfast):
+        await task
+        return
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task.add_done_callback(lambda _: wake([waiter]))
     try:
@@ -162,7 +168,7 @@ async def _awaited(waited: Awaitable[None]) -> None:
 
 
 async def _given_after(
-    before: asyncio.Task[None], checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
+    before: asyncio.Future[None], checkpoint: Callable[[Entry], Awaitable[None] | None], entry: Entry
 ) -> None:
     await asyncio.wait([before])
     waited = checkpoint(entry)

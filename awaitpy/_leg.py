@@ -80,6 +80,25 @@ def leaves(error: Any) -> bool:
     return any(leaves(part) for part in parts)
 
 
+class Steadfast(asyncio.Future[None]):
+    """A future that nobody can cancel: a task that is cancelled while it waits goes on once it is done.
+
+    A checkpoint that gives one has taken the entry, and keeps the order of entries by itself.
+    """
+
+    def cancel(self, msg: Any = None) -> bool:  # noqa: ARG002  the signature is that of the base
+        """Refuse."""
+        return False
+
+    def tell(self, error: BaseException | None) -> None:
+        """Let those who wait go on. Nobody has to: who is cancelled meanwhile is not told."""
+        if error is None:
+            self.set_result(None)
+        else:
+            self.set_exception(error)
+            self.exception()  # asking keeps asyncio from reporting it
+
+
 async def wait_on(waiters: list[asyncio.Future[None]]) -> None:
     """Wait until the next `wake` of these waiters."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from types import CodeType
 
 _GRACE: Final = 5.0
@@ -102,7 +102,7 @@ def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
         task.cancel()
 
 
-async def finish(tasks: list[asyncio.Task[Any]]) -> None:
+async def finish(tasks: Sequence[asyncio.Future[Any]]) -> None:
     """Wait until all tasks are done; a cancellation that comes meanwhile is raised after that."""
     cancelled: asyncio.CancelledError | None = None
     while any(not task.done() for task in tasks):

@@ -9,7 +9,7 @@ import msgspec
 from awaitpy.errors import AwaitpyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -149,8 +149,11 @@ class Store(Protocol):
         """Give a run with its lines; with `tail` only those that its head does not account for."""
         ...
 
-    async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
-        """Add lines at the end of the journal. Raises `LeaseLost` and `HookTaken`."""
+    def append(self, lease: Lease, lines: Sequence[Line]) -> Awaitable[None]:
+        """Add lines at the end of the journal. Raises `LeaseLost` and `HookTaken`.
+
+        An async function; or one that gives a future, which spares each entry a task.
+        """
         ...
 
     async def save(

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from awaitpy._leg import Steadfast
 from awaitpy.durable import _parts as parts
 from awaitpy.durable._patient import DELAYS, patient
-from awaitpy.durable._store import LeaseLost, StoreError
+from awaitpy.durable._store import LeaseLost, Line, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from awaitpy._wire import Entry
-    from awaitpy.durable._store import Lease, Line, Store
+    from awaitpy.durable._store import Lease, Store
+
+
+class _Batch(msgspec.Struct):
+    """Lines that are appended together, and who waits until they are."""
+
+    lines: list[Line]
+    kept: Steadfast
 
 
 class Writer:
-    """Appends lines under a lease. `written` counts those of the whole journal.
+    """Appends lines under a lease, one append at a time; what comes meanwhile makes up the next.
 
-    After a failure nothing more is written, so that the journal has no gap: `failure` is raised again.
+    `written` counts the lines of the whole journal. After a failure nothing more is written, so that
+    the journal has no gap: `failure` is raised again.
     """
 
     def __init__(
@@ -28,66 +39,89 @@ class Writer:
         self._store = store
         self._lease = lease
         self._sleep = sleep
-        self._buffer: list[Entry] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._coming: _Batch | None = None
+        self._under_way: _Batch | None = None
+        self._append: asyncio.Future[None] | None = None
         self.written = written
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     @property
     def lost(self) -> bool:
         """Whether somebody else has taken the run over."""
         return isinstance(self.failure, LeaseLost)
 
-    async def each(self, entry: Entry) -> None:
-        """Write an entry: when this returns, it is kept."""
-        await self._write([parts.line(entry)])
+    def each(self, entry: Entry) -> Steadfast:
+        """Write an entry: when what this gives is done, it is kept."""
+        kept = self._take(parts.line(entry))
+        if self._under_way is None:
+            self._write_on()
+        return kept
 
-    def relaxed(self, entry: Entry) -> Awaitable[None] | None:
+    def relaxed(self, entry: Entry) -> Steadfast | None:
         """Take an entry, to be written soon.
 
-        One that creates a hook is written at once: its id is about to be given away, and who comes
-        to it has to find the run.
+        One that creates a hook is waited for: its id is about to be given away, and who comes to it has
+        to find the run.
         """
-        if self.failure is not None:
-            raise self.failure
-        self._buffer.append(entry)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        return None if parts.created(entry) is None else self.drain()
+        line = parts.line(entry)
+        if self._coming is None and self._under_way is None:
+            asyncio.get_running_loop().call_soon(self._write_on)
+        kept = self._take(line)
+        return None if line.hook_id is None else kept
 
     async def drain(self) -> None:
         """Write what was taken and not yet written."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
+        while (batch := self._coming or self._under_way) is not None:
+            await asyncio.wait([batch.kept])
 
-    async def _flush(self) -> None:
-        try:
-            while self._buffer and self.failure is None:
-                taken, self._buffer = self._buffer, []
-                await self._write([parts.line(entry) for entry in taken])
-        except Exception:  # noqa: BLE001  it is kept in `failure`, and whoever comes next is told
-            self._buffer = []
-        finally:
-            self._flushing = None
-
-    async def _write(self, lines: Sequence[Line]) -> None:
+    def _take(self, line: Line) -> Steadfast:
         if self.failure is not None:
             raise self.failure
-        try:
-            await self._append(lines)
-        except Exception as error:
-            self.failure = error
-            raise
-        self.written += len(lines)
+        if self._coming is None:
+            self._coming = _Batch([], Steadfast())
+        self._coming.lines.append(line)
+        return self._coming.kept
 
-    async def _append(self, lines: Sequence[Line]) -> None:
+    def _write_on(self) -> None:
+        self._under_way, self._coming = self._coming, None
+        if self._under_way is not None:
+            self._begin(self._store.append, self._lease, self._under_way.lines, end=self._first_end)
+
+    def _begin(
+        self,
+        verb: Callable[..., Awaitable[None]],
+        *args: Any,
+        end: Callable[[asyncio.Future[None]], None],
+    ) -> None:
         try:
-            await self._store.append(self._lease, lines)
-        except StoreError as error:
-            if not error.transient:
-                raise
-            await self._sleep(DELAYS[0])
-            await patient(lambda: self._append_again(lines), self._sleep)
+            self._append = asyncio.ensure_future(verb(*args))
+        except Exception as error:  # noqa: BLE001  a store may raise before anything is awaited
+            self._append = asyncio.get_running_loop().create_future()
+            self._append.set_exception(error)
+        self._append.add_done_callback(end)
+
+    def _first_end(self, append: asyncio.Future[None]) -> None:
+        error = _error(append)
+        if isinstance(error, StoreError) and error.transient and self._under_way is not None:
+            self._begin(self._again, self._under_way.lines, end=self._end)
+        else:
+            self._end(append)
+
+    def _end(self, append: asyncio.Future[None]) -> None:
+        """Tell who waits how an append ended, and begin the next."""
+        ended, self.failure = self._under_way, _error(append)
+        for batch in (ended, self._coming) if self.failure is not None else (ended,):
+            if batch is not None:
+                batch.kept.tell(self.failure)
+        if self.failure is not None:
+            self._coming = None
+        elif ended is not None:
+            self.written += len(ended.lines)
+        self._write_on()
+
+    async def _again(self, lines: Sequence[Line]) -> None:
+        await self._sleep(DELAYS[0])
+        await patient(lambda: self._append_again(lines), self._sleep)
 
     async def _append_again(self, lines: Sequence[Line]) -> None:
         """Write lines whose first try failed for the moment, or was done and its answer lost."""
@@ -100,3 +134,9 @@ class Writer:
         if found is None or found.lease is None or found.lease.token != self._lease.token:
             raise LeaseLost(self._lease.run_id)
         return found.head.settled + len(found.lines) >= self.written + count
+
+
+def _error(append: asyncio.Future[None]) -> BaseException | None:
+    if append.cancelled():
+        return StoreError("An entry was not written, as its event loop has come to an end.")
+    return append.exception()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal, TypeVar
 
 from awaitpy.durable._store import StoreError
@@ -100,11 +100,14 @@ class SQLiteStore(Verbs):
         """
         return _Joined(connection)
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> T:
-        answer = await _open(self._writer).ask(work, writes=True)
-        if rings:
-            self._bell.ring()
-        return answer
+    def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> Awaitable[T]:
+        answer = _open(self._writer).ask(work, writes=True)
+        return self._rung(answer) if rings else answer
+
+    async def _rung(self, answer: Awaitable[T]) -> T:
+        given = await answer
+        self._bell.ring()
+        return given
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await _open(self._reader).ask(work, writes=False)

@@ -63,11 +63,11 @@ class Thread:
             self._jobs.put(None)  # who was cancelled leaves no thread behind
             raise
 
-    async def ask(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+    def ask(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> asyncio.Future[T]:
         """Give what the work gives once it is committed; raise what it or the commit raises."""
         asked: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put(_Job(work, writes, asked))
-        return await asked
+        return asked
 
     async def stop(self) -> None:
         """Let it finish what was asked and close the connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -23,7 +23,7 @@ class Verbs(ABC):
     """The verbs of `Store` but for `open`, `close` and `changed`."""
 
     @abstractmethod
-    async def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> T:
+    def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> Awaitable[T]:
         """Give what the work gives, in a transaction that may write; `rings` if a run may become due."""
 
     @abstractmethod
@@ -47,9 +47,9 @@ class Verbs(ABC):
         """Give a run with its lines; see `Store.load`."""
         return await self._read(partial(queries.load, run_id=run_id, tail=tail))
 
-    async def append(self, lease: Lease, lines: Sequence[Line]) -> None:
+    def append(self, lease: Lease, lines: Sequence[Line]) -> Awaitable[None]:
         """Add lines to a journal; see `Store.append`."""
-        await self._write(partial(sql.append, lease=lease, lines=lines))
+        return self._write(partial(sql.append, lease=lease, lines=lines))
 
     async def save(
         self,
