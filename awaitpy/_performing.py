@@ -9,6 +9,7 @@ import msgspec
 
 from awaitpy import _attempts, _hooks, _timers, _waiting, errors
 from awaitpy import _payload as payloads
+from awaitpy._journal import finished
 from awaitpy._policy import DEFAULT
 from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
@@ -93,7 +94,8 @@ async def settled(
         failure, given = await _attempts.make(session, call, attempt)
     session.journal.tell("step.waiting", call.key)
     session.done()
-    await _attempts.clear(session, call.key)
+    if call.key in session.journal.underway:
+        await _attempts.clear(session, call.key)
     return given
 
 
@@ -106,7 +108,9 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
     try:
         if failure is not None:
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
-        await session.journal.add(_entry(key, given, returns), given)
+        given_away = session.journal.put(_entry(key, given, returns), given)
+        if given_away is not None:
+            await finished(given_away)
     except asyncio.CancelledError as cause:
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run

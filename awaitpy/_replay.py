@@ -94,9 +94,11 @@ class Replay:
             return
         start, turn = self._seen, self.turn
         self._seen = len(self._keys) if turn is None else self._keys.index(turn, start)
-        for key in self._keys[start : self._seen]:
-            self.noted.add(key)
-            self._take_out(key)
+        passed = self._keys[start : self._seen]
+        self.noted.update(passed)
+        if self._due is not None:
+            for key in passed:
+                self._take_out(key)
 
     def _take_out(self, key: str) -> bool:
         """Take an entry as asked for; False if it was not due."""
@@ -195,7 +197,7 @@ class Replay:
     @property
     def forgotten(self) -> tuple[str, ...]:
         """The forgotten steps that have not run again yet."""
-        return tuple(sorted(self._exempt))
+        return tuple(sorted(self._exempt)) if self._exempt else ()
 
     @property
     def new(self) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-    from awaitpy._leg import Children
+    from awaitpy._leg import Children, Exit
     from awaitpy._wire import Entry
     from awaitpy._workflow import Described
     from awaitpy.errors import RunError
@@ -137,7 +137,7 @@ class Runner:
         state = self.start(workflow, *args, **kwargs)
         session = Session(self._settings, state, working)
         body = workflow(BoundStep(session), *args, **kwargs)
-        return await self._leg(session, workflows.described(workflow), body)
+        return _outcome(*await leg(session, workflows.described(workflow), body))
 
     async def resume(
         self,
@@ -169,7 +169,7 @@ class Runner:
             body = again(BoundStep(session), *args, **kwargs)
         except TypeError as error:
             return _interrupted(state, errors.UnreadableEntry("the arguments", str(error)))
-        return await self._leg(session, flow, body)
+        return _outcome(*await leg(session, flow, body))
 
     async def _migrated(self, workflow: Any, flow: Described, state: ResumeState) -> Outcome[Any, Any]:
         """Resume a state of an older version; the older state stays if nothing came of it."""
@@ -197,12 +197,6 @@ class Runner:
             return _interrupted(state, errors.VersionMismatch(flow.name, state.version, version))
         return None
 
-    async def _leg(
-        self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
-    ) -> Outcome[Any, Any]:
-        why, state = await leg(session, flow, body)
-        return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
-
 
 def _children() -> Children:
     # Only runs that have children pay for the import.
@@ -216,6 +210,10 @@ _codecs = payloads.Codecs()
 
 def _problem(error: Exception) -> str:
     return error.problem if isinstance(error, payloads.Misfit) else str(error)
+
+
+def _outcome(why: Exit, state: ResumeState) -> Outcome[Any, Any]:
+    return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
 def _interrupted(state: ResumeState, error: Any) -> Outcome[Any, Any]:

@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from awaitpy import _tasks, errors
-from awaitpy._journal import Journal
+from awaitpy._journal import Journal, finished
 from awaitpy._leg import STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
 from awaitpy._motion import Motion
 from awaitpy._tree import waiting
@@ -136,7 +136,9 @@ class Session(Motion):
         failure: Exception | None = None
         self.active += 1  # while a store writes it, the branch is not at rest
         try:
-            await self.journal.add(entry)
+            given_away = self.journal.put(entry)
+            if given_away is not None:
+                await finished(given_away)
         except Exception as cause:  # noqa: BLE001  a store may raise anything
             failure = cause
         finally:
@@ -202,6 +204,12 @@ class Session(Motion):
     def _all_asked(self) -> bool:
         """Whether all that may have to be undone was asked for."""
         return not self.replay.due and self.called.keys() >= set(self.children_under_way())
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether a new step may begin, as the run is not at its end."""
+        ends = self.exit is not None or self.failing is not None or self.cancelled is not None
+        return not (ends or self.state.undoing)
 
     async def begin(self, key: str) -> None:
         """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
