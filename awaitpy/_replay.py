@@ -28,6 +28,7 @@ class Replay:
         "_exempt",
         "_keys",
         "_known",
+        "_looked",
         "_paced",
         "_passed",
         "_positions",
@@ -57,7 +58,7 @@ class Replay:
         self.turn = next(self.order, None)
         self.noted: set[str] = set()
         self._due: dict[str, Entry] | None = None
-        self._seen = 0
+        self._seen, self._looked = 0, self.turn
         # From the first key on that was asked for before its turn.
         self._paced = False
         self._turn: str | None = None
@@ -90,9 +91,10 @@ class Replay:
 
     def _look(self) -> None:
         """Note what was given in its turn since the last look."""
-        if self._paced:
+        if self.turn is self._looked:
             return
         start, turn = self._seen, self.turn
+        self._looked = turn
         self._seen = len(self._keys) if turn is None else self._keys.index(turn, start)
         passed = self._keys[start : self._seen]
         self.noted.update(passed)
@@ -136,7 +138,8 @@ class Replay:
 
     def _pass_out_of_turn(self, key: str) -> None:
         if not self._paced:
-            self._paced, self._turn, self.turn = True, self.turn, None
+            self._paced, self._turn = True, self.turn
+            self.turn = self._looked = None
         self._take_out(key)
         self.early = key not in self.unpaced
         if not self.early:
