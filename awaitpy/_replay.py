@@ -58,7 +58,8 @@ class Replay:
         self.turn = next(self.order, None)
         self.noted: set[str] = set()
         self._due: dict[str, Entry] | None = None
-        self._seen, self._looked = 0, self.turn
+        self._seen = 0
+        self._looked: str | None = self.turn
         # From the first key on that was asked for before its turn.
         self._paced = False
         self._turn: str | None = None

@@ -382,9 +382,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     await session.stop(UnexpectedError(key, error))
 
 
-working: Final = frozenset(
-    {run_new.__code__, settled.__code__, keep.__code__, BoundStep.__call__.__code__}
-)
+working: Final = frozenset({run_new.__code__, settled.__code__, keep.__code__, BoundStep.__call__.__code__})
 """The code of the coroutines that run a step: how a run knows its own tasks."""
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
