@@ -103,13 +103,11 @@ class Replay:
             for key in passed:
                 self._take_out(key)
 
-    def _take_out(self, key: str) -> bool:
-        """Take an entry as asked for; False if it was not due."""
-        if self._due is None or self._due.pop(key, None) is None:
-            return False
+    def _take_out(self, key: str) -> None:
+        """Take an entry that is due as asked for."""
+        del self.due[key]
         if self._counts is not None:
             self._counts.subtract(_prefixes(key))
-        return True
 
     def ask(self, key: str) -> Entry | None:
         """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`.

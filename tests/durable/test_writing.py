@@ -86,10 +86,12 @@ async def test_what_the_workflow_cuts_off_while_it_is_written_is_written_whole()
 @pytest.mark.parametrize("checkpoint", ["each", "relaxed"])
 async def test_a_store_that_refuses_at_once_ends_the_run_like_one_that_takes_its_time(tmp_path, checkpoint):
     class Refusing(SQLiteStore):
-        def append(self, lease, lines):
+        def append(self, *_):
             raise StoreError("it is not open")
 
-    async with Durable(Refusing(tmp_path / "runs.db"), workflows=[branches], checkpoint=checkpoint) as durable:
+    async with Durable(
+        Refusing(tmp_path / "runs.db"), workflows=[branches], checkpoint=checkpoint
+    ) as durable:
         with pytest.raises(StoreError, match="not open"):
             await durable.start(branches, 3, run_id="r")
         assert (await durable.get("r")).tries == 1
