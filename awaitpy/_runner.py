@@ -110,7 +110,7 @@ class Runner:
         try:
             positional, named = workflows.recorded(flow, args, kwargs, self._settings.codecs)
         except JournalError:
-            workflows.bind(workflow, args, kwargs)  # what it does not take needs no type
+            workflows.bind(flow, args, kwargs)  # what it does not take needs no type
             raise
         return ResumeState(
             run_id=self._run_id or self._settings.entropy(16).hex(),

@@ -69,6 +69,7 @@ class Described(msgspec.Struct, eq=False):
     name: str
     version: int
     function: Any
+    signature: inspect.Signature
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
@@ -133,11 +134,12 @@ def described(function: Any) -> Described:
 def _described_anew(function: Any) -> Described:
     inner = hints.underlying(function)
     name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
-    parameters = list(inspect.signature(function).parameters.values())
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
     returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
-    return Described(name, version, inner, step, rest, returns, migrations)
+    return Described(name, version, inner, signature, step, rest, returns, migrations)
 
 
 def _name(function: Any) -> str:
@@ -171,9 +173,9 @@ def _refused(flow: Described, which: int | str, path: str, problem: str) -> Jour
     return JournalError(f"Argument {shown} of workflow {flow.name!r}", path, problem, mend)
 
 
-def bind(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+def bind(flow: Described, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise TypeError unless the workflow takes these arguments after its `step`."""
-    inspect.signature(function).bind(None, *args, **kwargs)
+    flow.signature.bind(None, *args, **kwargs)
 
 
 def restored(
