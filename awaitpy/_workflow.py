@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import msgspec
 
@@ -64,11 +64,15 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, eq=False):
-    """A workflow's name, version, types and migrations."""
+    """A workflow's name, version, types and migrations.
+
+    `function` gives it, for as long as somebody else holds it: what is known of a closure must not
+    keep alive what it closed over.
+    """
 
     name: str
     version: int
-    function: Any
+    function: Callable[[], Any]
     signature: inspect.Signature
     step: Any
     parameters: tuple[Parameter, ...]
@@ -109,7 +113,7 @@ class Described(msgspec.Struct, eq=False):
         if what not in self.resolved:
             given = annotation is not MISSING
             self.resolved[what] = (
-                hints.awaited(hints.resolve(annotation, self.function)) if given else MISSING
+                hints.awaited(hints.resolve(annotation, self.function())) if given else MISSING
             )
         return self.resolved[what]
 
@@ -139,7 +143,7 @@ def _described_anew(function: Any) -> Described:
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
     returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
-    return Described(name, version, inner, signature, step, rest, returns, migrations)
+    return Described(name, version, ref(inner), signature, step, rest, returns, migrations)
 
 
 def _name(function: Any) -> str:
