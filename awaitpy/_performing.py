@@ -99,8 +99,13 @@ async def settled(
     return given
 
 
-async def keep(session: Session, call: Call, given: Any, failure: BaseException | None) -> Any:
-    """Journal what a step gave, while it still counts as under way; end the run if it failed."""
+async def keep(
+    session: Session, call: Call, given: Any, failure: BaseException | None, entry: Entry | None = None
+) -> Any:
+    """Journal what a step gave, while it still counts as under way; end the run if it failed.
+
+    Some know the entry already.
+    """
     error: UnexpectedError | None = None
     key, returns = call.key, call.returns
     if call.policy.settles:
@@ -108,7 +113,7 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
     try:
         if failure is not None:
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
-        given_away = session.journal.put(_entry(key, given, returns), given)
+        given_away = session.journal.put(entry or _entry(key, given, returns), given)
         if given_away is not None:
             await finished(given_away)
     except asyncio.CancelledError as cause:

@@ -103,12 +103,15 @@ class BoundStep:
             session.active -= 1
             if session.awaited:
                 session.wake_idle()
+        entry = None
         try:
-            if failure is None and session.unkept and self._session.quick and returns.check(given):
-                replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
-                if self._undo is not None:
-                    self._undo[full] = returns
-                return given
+            if failure is None and self._session.quick and returns.check(given):
+                entry = Entry(full, VALUE, _Raw(encode(given)), returns.form)
+                if session.unkept:
+                    replay.entries[full] = entry
+                    if self._undo is not None:
+                        self._undo[full] = returns
+                    return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
         call = Call(full, fn, args, kwargs, returns, self._policy)
@@ -116,7 +119,7 @@ class BoundStep:
             return await self._ended(True, call, given)
         session.active += 1
         if failure is None and given.__class__ is not Err:
-            return self._value(call, await keep(session, call, given, None))
+            return self._value(call, await keep(session, call, given, None, entry))
         return await self._ended(True, call, await settled(session, call, 1, failure, given))
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
