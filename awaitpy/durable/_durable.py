@@ -110,6 +110,7 @@ class Durable:
         self._concurrency = concurrency
         self._works = Works()
         self._servers: set[Server] = set()
+        self._stopped = False
         self._heart: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
@@ -128,6 +129,7 @@ class Durable:
         await self._works.close()
         self._heart.cancel()
         await asyncio.wait([self._heart])
+        self._stopped = False
         await self._settings.store.close()
 
     # --- begin ------------------------------------------------------------------------------
@@ -209,9 +211,11 @@ class Durable:
 
         Takes up queued runs, deliveries, deadlines, runs of processes that died, and those that are to
         be tried again. What goes wrong with one run, or for a while with the store, is logged
-        (`awaitpy.durable`) and stops no other.
+        (`awaitpy.durable`) and stops no other. Returns at once if `stop` was called before.
         """
         self._works.check_open()
+        if self._stopped:
+            return
         server = Server(self._settings, self._works, self._concurrency)
         self._servers.add(server)
         try:
@@ -220,7 +224,13 @@ class Durable:
             self._servers.discard(server)
 
     def stop(self) -> None:
-        """Let `serve` claim nothing more, and return when what is under way has come to rest."""
+        """Let `serve` claim nothing more, and return when what is under way has come to rest.
+
+        That holds for each `serve` of this object, also for one that begins later, and for a stop
+        before the `async with`: a signal that comes while a process starts up is not lost. To serve
+        again, leave the `async with` and enter it anew. `start`, `inject` and the rest go on.
+        """
+        self._stopped = True
         for server in self._servers:
             server.stop()
 
@@ -352,8 +362,15 @@ class Durable:
         return made
 
     async def delete(self, run_id: str) -> bool:
-        """Remove a run with its journal and hooks, whoever works on it; False if there is none."""
-        return await self._settings.ask(lambda: self._settings.store.delete(run_id))
+        """Remove a run with its journal and hooks, whoever works on it; False if there is none.
+
+        A leg of it that is under way here is cancelled; one elsewhere ends at its next write.
+        """
+        work = self._works.of(run_id)
+        gone = await self._settings.ask(lambda: self._settings.store.delete(run_id))
+        if gone and work is not None:
+            work.call_off()
+        return gone
 
     async def purge(
         self,

@@ -286,14 +286,36 @@ async def test_who_waits_for_a_run_still_gets_it_when_serve_is_cancelled(world):
     assert world.ran["b begins"] == 1
 
 
+async def test_a_stop_is_not_lost_when_serve_has_not_begun(world):
+    """As by a signal while the process starts up."""
+    durable = world.durable()
+    durable.stop()
+    async with durable:
+        await durable.serve()
+        await durable.enqueue(world.plain, 1, run_id="r")
+    async with durable:
+        serving = asyncio.ensure_future(durable.serve())
+        durable.stop()
+        await serving
+        await durable.serve()
+    assert world.ran == {}
+    async with durable:
+        serving = asyncio.ensure_future(durable.serve())
+        await world.comes_to("r", "completed")
+        durable.stop()
+        await serving
+    assert world.ran == {1: 1}
+
+
 async def test_serving_needs_an_open_durable(world):
     with pytest.raises(DurableClosed):
         await world.durable().serve()
 
 
-async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog):
+@pytest.mark.parametrize("error", [StoreError("the disk is full"), OSError("the disk is full")])
+async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog, error):
     def down(verb, n):
-        raise StoreError("the disk is full")
+        raise error
 
     async with world.serving() as durable:
         await turns()
