@@ -58,6 +58,9 @@ Ts = TypeVarTuple("Ts")
 
 _PAGE: Final = 100
 _PAUSE: Final = 0.05
+_LONGEST_WAIT: Final = 30.0
+_BY_OTHER_CLOCKS: Final = 1.0
+"""A clock that was handed in may be put forward, as tests do, and tells nobody."""
 
 
 class Durable:
@@ -112,6 +115,7 @@ class Durable:
             relaxed=checkpoint == "relaxed",
             now=lambda: moment(time()).timestamp(),
             sleep=sleep,
+            longest_wait=_LONGEST_WAIT if clock is None else _BY_OTHER_CLOCKS,
         )
         self._concurrency = concurrency
         self._works = Works()

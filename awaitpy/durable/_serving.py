@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from awaitpy._tasks import finish
 from awaitpy.durable._heart import keep, log, warn
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from awaitpy.durable._settings import Settings
     from awaitpy.durable._store import Lease
     from awaitpy.durable._work import Works
-
-_LONGEST_WAIT: Final = 30.0
-"""Seconds after which the store is asked even if it has rung no bell."""
 
 
 class Server:
@@ -93,7 +90,8 @@ class Server:
         due = await self._settings.ask(
             lambda: self._settings.store.next_due(now=now, workflows=self._settings.flows.names)
         )
-        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - now))
+        longest = self._settings.longest_wait
+        wait = longest if due is None else min(longest, max(0.0, due - now))
         await self._first_of(self._settings.store.changed(wait))
 
     async def _first_of(self, waiting: Awaitable[object]) -> None:

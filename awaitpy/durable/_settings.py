@@ -35,6 +35,8 @@ class Settings:
     relaxed: bool
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
+    longest_wait: float
+    """Seconds after which the store is asked even if it has rung no bell."""
 
     async def ask(self, verb: Callable[[], Awaitable[T]]) -> T:
         """Give what a verb of the store gives, patiently. Raises `StoreError`."""

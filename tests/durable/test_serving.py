@@ -9,9 +9,10 @@ from datetime import timedelta
 import pytest
 
 from awaitpy import DuplicateStepKey, Ok, WorkflowDrift, workflow
-from awaitpy.durable import DurableClosed, LegCancelled, StoreError, Tries
+from awaitpy.durable import Durable, DurableClosed, LegCancelled, StoreError, Tries
+from awaitpy.stores import MemoryStore
 
-from .conftest import turns, until
+from .conftest import START, turns, until
 
 
 async def test_queued_runs_are_run_once_each_by_whoever_serves(world):
@@ -372,3 +373,21 @@ def test_the_policy_is_data():
     assert [tries.next(n, error) for n in range(1, 7)] == [1, 10, 100, 150, 150, None]
     assert Tries(limit=10**9).next(10**8, error) == 300
     assert Tries(limit=10**9, delay=0.0).next(10**8, error) == 0
+
+
+async def test_a_clock_that_is_put_forward_while_nothing_else_happens_is_noticed():
+    now, gone_on = [START], asyncio.Event()
+
+    async def waits(step) -> None:
+        await step.sleep("an hour", 3600)
+        await step("go on", gone_on.set)
+
+    async with Durable(MemoryStore(), workflows=[waits], clock=lambda: now[0]) as durable:
+        await durable.start(waits, run_id="r")
+        serving = asyncio.ensure_future(durable.serve())
+        await turns()
+        now[0] += 3601
+        await gone_on.wait()
+        durable.stop()
+        await serving
+        assert (await durable.get("r")).status == "completed"
