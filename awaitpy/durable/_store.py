@@ -230,6 +230,10 @@ class Store(Protocol):
         """Remove the runs of these statuses that were last saved before then; give how many."""
         ...
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
-        """Return when a run may have become due by another hand, or after `timeout` seconds."""
+    def changed(self, timeout: float) -> Awaitable[None]:
+        """Return when a run may have become due by another hand, or after `timeout` seconds.
+
+        An async function; or one that gives an awaitable, and so knows the task that will wait. What came
+        between two waits of a task is not missed, whoever else waited meanwhile.
+        """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -197,9 +197,9 @@ class MemoryStore:
             await self.delete(run_id)
         return len(old)
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`."""
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     def _know(self, run_id: str, hooks: Iterable[str]) -> None:
         """Put hooks into the index, all of them or none."""

@@ -10,6 +10,7 @@ import pytest
 
 from awaitpy import testing
 from awaitpy.stores import MemoryStore
+from awaitpy.stores._bell import Bell
 from awaitpy.testing import StoreSuite
 
 
@@ -101,7 +102,7 @@ class PurgesTheRunning(MemoryStore):
 
 class MissesChanges(MemoryStore):
     async def changed(self, *timeout):
-        self._bell._rung = False
+        self._bell = Bell()
         await asyncio.wait_for(super().changed(*timeout), 0.01)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from awaitpy.durable._store import Lease, Query, StoredRun, StoreError
@@ -153,14 +153,14 @@ class PostgresStore(GroupedWrites):
             count += purged
         return count
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`.
 
         It hears it by `LISTEN`. Through a pooler that shares sessions, such as PgBouncer in transaction
         mode, nothing is heard, and it always takes the whole time.
         """
         self._listener.start()
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         async def work(again: bool) -> list[Answer | None]:

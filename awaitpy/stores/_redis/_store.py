@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from awaitpy.durable._store import Lease, Query, StoredRun
 from awaitpy.stores._bell import Bell
@@ -138,10 +138,10 @@ class RedisStore(GroupedWrites):
         counts = [await self._purge(before, status) for status in filter(is_text, statuses)]
         return sum(counts)
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`."""
         self._listener.start()
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer]:  # noqa: ARG002  a script waits for nobody
         added = Counter(job.run_id for job in jobs if isinstance(job, Append) for _ in job.lines)
