@@ -106,12 +106,14 @@ class HookTaken(AwaitpyError):
 class StoreError(AwaitpyError):
     """The store could not do what was asked: a full disk, a lost connection, a locked file.
 
-    Nothing is half-written. `transient` says whether the same call may work a moment later.
+    Nothing is half-written. `transient` says whether the same call may work a moment later, and `waited`
+    that the store has waited for that itself, for as long as it was told to be patient.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, waited: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+        self.waited = waited
 
 
 class Store(Protocol):

@@ -329,6 +329,58 @@ async def test_a_listener_that_is_not_let_in_tries_again(place, store, monkeypat
     assert left == []
 
 
+async def test_who_is_cancelled_while_it_opens_leaves_no_tasks(place, monkeypatch):
+    before, opening = asyncio.all_tasks(), asyncio.Event()
+    open_pool = AsyncConnectionPool.open
+
+    async def slow(pool):
+        await open_pool(pool)
+        opening.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsyncConnectionPool, "open", slow)
+    task = asyncio.create_task(place.store().open())
+    await opening.wait()
+    assert len(asyncio.all_tasks() - before) > 1
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert asyncio.all_tasks() == before
+
+
+async def test_tables_that_can_not_be_made_leave_no_tasks(place, monkeypatch):
+    before = asyncio.all_tasks()
+    monkeypatch.setattr(_tables, "MIGRATIONS", (psycopg.sql.SQL("no SQL"),))
+    assert "SyntaxError" in str(await refused(StoreError, place.store().open()))
+    assert asyncio.all_tasks() == before
+
+
+async def test_that_all_connections_are_in_use_is_told_with_the_mend(place):
+    store = place.store(connections=1, patience=0.1)
+    await store.open()
+    async with store._link.cursor():
+        error = await refused(StoreError, store.load("a"))
+    assert "all 1 connections of the store were in use for 0.1 seconds" in str(error)
+    assert "connections=20" in str(error)
+    assert (error.transient, error.waited) == (True, True)
+    await store.close()
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_a_store_that_listened_gives_its_connection_back_without_a_warning(place, caplog, is_own):
+    async with AsyncConnectionPool(place.server.url, min_size=2, open=False) as pool:
+        store = place.store() if is_own else PostgresStore(pool=pool, schema=place.name)
+        await store.open()
+        await store.changed(60)
+        await store.close()
+        async with pool.connection() as one, pool.connection() as other:
+            for connection in (one, other):
+                heard = await connection.execute("SELECT pg_listening_channels()")
+                assert await heard.fetchall() == []
+                assert not connection.autocommit
+    assert caplog.messages == []
+
+
 def test_without_psycopg_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
     monkeypatch.delitem(sys.modules, "awaitpy.stores._postgres._store")

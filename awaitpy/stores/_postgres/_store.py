@@ -19,7 +19,8 @@ try:
 except ImportError as error:
     raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
 
-from awaitpy.stores._postgres._link import Link, Pool
+from awaitpy.stores._postgres._errors import copied
+from awaitpy.stores._postgres._link import Link
 from awaitpy.stores._postgres._listener import PostgresListener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
@@ -58,19 +59,16 @@ class PostgresStore(GroupedWrites):
         super().__init__()
         self._schema: Final = schema
         self._statements: Final = Statements(schema)
-        self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
+        self._link: Final = Link(conninfo, connections, pool, patience)
         self._bell: Final = Bell()
         self._listener: Final = PostgresListener(self._link, self._statements.channel, self._bell)
 
     async def open(self) -> None:
-        """Connect, and bring the tables to this version; see `Store.open`."""
-        await self._link.open()
+        """Connect, and bring the tables to this version; see `Store.open`.
 
-        async def prepare(_again: bool) -> None:
-            async with self._link.cursor() as cursor:
-                await migrate(cursor.connection, self._schema)
-
-        await self._link.tried(prepare)
+        A server that refuses is told at once, and one that does not answer after `patience` seconds.
+        """
+        await self._link.open(lambda connection: migrate(connection, self._schema))
 
     async def close(self) -> None:
         """Write what was asked for, and let go of the connections; see `Store.close`."""
@@ -174,7 +172,7 @@ class PostgresStore(GroupedWrites):
             # One of them may be to blame, or wait for somebody: it should not hold up the others.
             if not alone and (not error.transient or isinstance(error.__cause__, LockNotAvailable)):
                 return [None for _ in jobs]
-            return [StoreError(str(error), transient=error.transient) for _ in jobs]
+            return [copied(error) for _ in jobs]
 
     async def _write_once(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         if (plain := plain_append(jobs)) is not None:
@@ -205,17 +203,6 @@ class PostgresStore(GroupedWrites):
             return len(ids)
 
         return await self._link.tried(work)
-
-
-def _own_pool(conninfo: str, connections: int) -> Pool:
-    return AsyncConnectionPool(
-        conninfo,
-        open=False,
-        min_size=1,
-        max_size=connections,
-        kwargs={"autocommit": True},
-        name="awaitpy",
-    )
 
 
 def _due(row: TupleRow) -> float:

@@ -63,7 +63,10 @@ class RedisStore(GroupedWrites):
         self._listener: Final = RedisListener(self._link, self._bell)
 
     async def open(self) -> None:
-        """Connect, and let the server know the scripts; see `Store.open`."""
+        """Connect, and let the server know the scripts; see `Store.open`.
+
+        A server that refuses is told at once, and one that does not answer after `patience` seconds.
+        """
         await self._link.open()
 
     async def close(self) -> None:
