@@ -18,7 +18,7 @@ def plain(argument: str, value: Any, mend: str) -> str:
 def text(argument: str, value: Any, mend: str) -> str:
     """Give the plain str of a str that a state can hold. Raises TypeError or ValueError."""
     given = plain(argument, value, mend)
-    if not is_text(given):
+    if not is_unicode(given):
         raise ValueError(f"{argument} is {given!r:.40}, which has half of a surrogate pair. {mend}")
     return given
 
@@ -50,7 +50,7 @@ def in_utc(time: datetime) -> datetime:
     return datetime.combine(given.date(), given.timetz())  # a subclass can't be written
 
 
-def is_text(value: str) -> bool:
+def is_unicode(value: str) -> bool:
     """Whether a str can be written as UTF-8."""
     try:
         return value.isascii() or bool(value.encode())

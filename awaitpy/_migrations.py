@@ -14,7 +14,7 @@ import msgspec
 from awaitpy import _wire
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import MISSING
-from awaitpy._arguments import is_text
+from awaitpy._arguments import is_unicode
 from awaitpy._change import Change, of_entry, of_hook
 from awaitpy._state import ResumeState, changed
 from awaitpy._tables import Race
@@ -228,7 +228,7 @@ def _at(hook: OpenHook, names: dict[str, str]) -> OpenHook:
 
 
 def _key(given: Any) -> str:
-    if not isinstance(given, str) or not given or not is_text(given):
+    if not isinstance(given, str) or not given or not is_unicode(given):
         raise StepMisuse(f"A step key is a non-empty str of Unicode, not {given!r:.40}.")
     return str.__str__(given)
 

@@ -13,7 +13,7 @@ from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
 from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._arguments import is_text, whole
+from awaitpy._arguments import is_unicode, whole
 from awaitpy._arguments import name as named
 from awaitpy._wire import End, Payload
 from awaitpy.errors import JournalError, PendingHook
@@ -160,7 +160,7 @@ def recorded(
     """Encode the arguments of a run. Raises `JournalError` for one that would come back changed."""
     positional = tuple([_encoded(flow, i, value, codecs) for i, value in enumerate(args)])
     for name in kwargs:
-        if not is_text(name):
+        if not is_unicode(name):
             raise _refused(flow, name, "$", "its name is no Unicode: half of a surrogate pair")
     return positional, {name: _encoded(flow, name, value, codecs) for name, value in kwargs.items()}
 

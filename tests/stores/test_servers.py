@@ -326,25 +326,6 @@ async def test_a_renewal_is_for_leases_that_are_not_lost(place, store):
     await refused(LeaseLost, store.append(old, lines("x")))
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-async def test_an_id_that_can_not_be_kept_is_unknown_and_refused(store, text):
-    assert await store.load(text) is None
-    assert await store.find(text) is None
-    assert await store.delete(text) is False
-    assert await store.claim("me", now=1, until=2, run_id=text) == []
-    assert await store.claim("me", now=1, until=2, workflows=[text]) == []
-    assert await store.next_due(now=1, workflows=[text]) is None
-    assert await store.purge(before=1, statuses=[text]) == 0
-    error = await refused(StoreError, store.create(text, head(), metadata={}, now=NOW))
-    assert "can't be kept" in str(error)
-    assert not error.transient
-
-
-async def test_any_traceback_can_be_kept(store):
-    await add(store, "a", trouble="a\0b \ud800 \N{SNOWMAN}")
-    assert (await loaded(store, "a")).head.trouble == "a\\x00b \\ud800 \N{SNOWMAN}"
-
-
 async def test_closing_waits_for_what_was_asked_for(place, store):
     lease = await born(store, "a")
     leaving = place.store()

@@ -27,7 +27,7 @@ from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
 from awaitpy.stores._postgres._within import Within
 from awaitpy.stores._postgres._write import plain_append, write, write_plain
-from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._texts import are_texts, check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
 
 PURGED_AT_ONCE = 1_000
@@ -134,6 +134,8 @@ class PostgresStore(GroupedWrites):
 
     async def page(self, query: Query) -> list[StoredRun]:
         """Give a page of runs; see `Store.page`."""
+        if not are_texts(query.workflow, query.status):
+            return []
         parts, values = conditions(query)
         rows = await self._link.rows(self._statements.page(parts), values)
         return [stored_run(row) for row in rows]

@@ -22,7 +22,7 @@ from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._calls import Argument, answer, call_of, fits, listed, stored_run, time
 from awaitpy.stores._redis._link import Link, store_error
 from awaitpy.stores._redis._listener import RedisListener
-from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._texts import are_texts, check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
 
 AT_ONCE = 200
@@ -124,7 +124,7 @@ class RedisStore(GroupedWrites):
         """
         runs: list[StoredRun] = []
         last = query.after
-        while len(runs) < query.limit:
+        while are_texts(query.workflow, query.status) and len(runs) < query.limit:
             seen = await self._page(query, last)
             runs += [run for run in seen if fits(run, query)]
             if len(seen) < AT_ONCE:
