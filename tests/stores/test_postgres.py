@@ -104,6 +104,13 @@ async def test_what_is_refused_within_a_transaction_leaves_it_as_it_was(store, c
     assert await ids(store) == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("kind", [psycopg.Connection, str])
+async def test_what_is_no_async_connection_can_not_be_joined(store, kind):
+    wrong = kind.__new__(kind)
+    with pytest.raises(TypeError, match=rf"AsyncConnection, not a {kind.__name__}\. Give the one"):
+        store.within(wrong)
+
+
 async def test_a_connection_without_a_transaction_is_refused(store, watcher):
     error = await refused(StoreError, store.within(watcher).create("a", head(), metadata={}, now=NOW))
     assert "async with connection.transaction()" in str(error)

@@ -713,6 +713,19 @@ async def test_processes_that_start_together_make_the_tables_once_and_share_the_
     assert counter.revision == counter.head.tries + 1
 
 
+def test_the_module_without_the_extras_can_be_imported_with_a_star():
+    program = (
+        "import sys; sys.modules['psycopg'] = sys.modules['redis'] = None\n"
+        "from awaitpy.stores import *\n"
+        "MemoryStore, SQLiteStore\n"
+        "import awaitpy.stores\n"
+        "assert {'MemoryStore', 'SQLiteStore', 'PostgresStore', 'RedisStore'} <= set(dir(awaitpy.stores))\n"
+        "try: awaitpy.stores.PostgresStore\n"
+        "except ImportError as error: assert 'awaitpy[postgres]' in str(error)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_module_has_the_stores_and_no_more():
     assert isinstance(Lease("run", "me", 1, 2.0), Lease)
     with pytest.raises(AttributeError, match="'OracleStore'"):

@@ -161,6 +161,24 @@ def test_a_store_is_needed():
         StoreSuite()
 
 
+def test_a_suite_without_a_store_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match=r"TestMyStore has no make_store\(\).*Define it"):
+
+        class TestMyStore(StoreSuite):
+            def make_a_store(self): ...
+
+
+def test_a_suite_may_be_the_base_of_others():
+    class Base(StoreSuite):
+        shared = False
+
+    class TestMemory(Base):
+        def make_store(self):
+            return MemoryStore()
+
+    assert not TestMemory().shared
+
+
 def test_it_is_imported_by_who_asks_for_it_and_needs_no_pytest():
     program = (
         "import sys, awaitpy.testing as t; assert 'awaitpy.durable' not in sys.modules; "

@@ -25,7 +25,7 @@ from awaitpy.stores._postgres._listener import PostgresListener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
-from awaitpy.stores._postgres._within import Within
+from awaitpy.stores._postgres._within import Within, check_kind
 from awaitpy.stores._postgres._write import plain_append, write, write_plain
 from awaitpy.stores._texts import are_texts, check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
@@ -80,8 +80,9 @@ class PostgresStore(GroupedWrites):
         """`create`, `append` and `save` in the open transaction of this connection, without a commit.
 
         So the rows of the application and the run count together or not at all. The tables have to be
-        in the database of that connection.
+        in the database of that connection. Raises TypeError for what is no `psycopg.AsyncConnection`.
         """
+        check_kind(connection)
         return Within(connection, self._statements)
 
     async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
