@@ -36,8 +36,9 @@ _NEVER: Final = (JournalError, StepMisuse, DuplicateStepKey)
 
 def is_noted(call: Call) -> bool:
     """Whether the journal is told that an attempt begins."""
-    harmless = any(call.fn is fn for fn in _HARMLESS)  # by identity, as a function need not be hashable
-    return call.policy.on_unknown is not None and not harmless
+    if call.policy.on_unknown is None:
+        return False
+    return not any(call.fn is fn for fn in _HARMLESS)  # by identity, as a function need not be hashable
 
 
 async def make(session: Session, call: Call, attempt: int) -> tuple[BaseException | None, Any]:

@@ -153,7 +153,7 @@ def _check_depth(session: Session, key: str) -> None:
 
 def _start(session: Session, call: Call) -> ResumeState:
     flow = workflows.described(call.fn)
-    workflows.bind(call.fn, call.args, call.kwargs)
+    workflows.bind(flow, call.args, call.kwargs)
     args, kwargs = workflows.recorded(flow, call.args, call.kwargs, session.codecs)
     return ResumeState(
         run_id=f"{session.state.run_id}/{call.key}",

@@ -40,6 +40,12 @@ _ENDS: Final[dict[Status, EventName]] = {
     "failed": "run.failed",
     "interrupted": "run.interrupted",
 }
+_TOLD: Final[dict[int, EventName]] = {
+    VALUE: "step.completed",
+    HOOK: "step.completed",
+    ELAPSED: "timer.elapsed",
+    RACE: "race.won",
+}
 
 
 class Journal(Tables):
@@ -66,26 +72,30 @@ class Journal(Tables):
         if self._settings.checkpoint is not None:
             given_away = self._give(entry, self._settings.checkpoint)
             if given_away is not None:
-                await _finished(given_away)
+                await finished(given_away)
 
     async def add(self, entry: Entry, given: Any = None) -> None:
         """Add an entry, tell of it, and give it to `checkpoint`, whose exceptions are raised."""
+        given_away = self.put(entry, given)
+        if given_away is not None:
+            await finished(given_away)
+
+    def put(self, entry: Entry, given: Any = None) -> asyncio.Future[None] | None:
+        """Do the same, but for what `checkpoint` takes time for: that has to be `finished`."""
         if entry.kind != NOTE:
             self.replay.add(entry)
         if entry.hook_id is not None or entry.kind >= NOTE or self.underway:
             self.settle(entry)
+        if self.watch is not None:
+            self._tell_entry(entry, given)
+        checkpoint = self._settings.checkpoint
+        return None if checkpoint is None else self._give(entry, checkpoint)
+
+    def _tell_entry(self, entry: Entry, given: Any) -> None:
         if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
-        elif entry.kind in {VALUE, HOOK}:
-            self.tell("step.completed", entry.key)
-        elif entry.kind == ELAPSED:
-            self.tell("timer.elapsed", entry.key)
-        elif entry.kind == RACE:
-            self.tell("race.won", entry.key)
-        if self._settings.checkpoint is not None:
-            given_away = self._give(entry, self._settings.checkpoint)
-            if given_away is not None:
-                await _finished(given_away)
+        elif entry.kind in _TOLD:
+            self.tell(_TOLD[entry.kind], entry.key)
 
     def _give(
         self, entry: Entry, checkpoint: Callable[[Entry], Awaitable[None] | None]
@@ -146,8 +156,8 @@ class Journal(Tables):
         return "" if self.watch is None else self.watch.trace()
 
 
-async def _finished(task: asyncio.Future[None]) -> None:
-    """Wait for a task as `finish` does, cheaper: this is paid per entry."""
+async def finished(task: asyncio.Future[None]) -> None:
+    """Wait until an entry was given away, as `finish` does, but cheaper: this is paid per entry."""
     if isinstance(task, Steadfast):
         await task
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from awaitpy import _ending as ending
 from awaitpy import _workflow as workflows
 from awaitpy._leg import STOPPED, Exit
 from awaitpy._session import Session
@@ -32,18 +33,18 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     if session.host is not None:
         session.host.session.hosted[session.root] = session
     try:
-        return await session.completed(await body)
+        return await ending.completed(session, await body)
     except BaseException as error:
-        ended = session.ended_by(error)
+        ended = ending.ended_by(session, error)
         session.drains = ended is not None
         if ended is None:
             raise
         return ended
     finally:
         place.reset(token)
-        session.uncancel()
+        ending.uncancel(session)
         try:
-            await session.sweep()
+            await ending.sweep(session)
         finally:
             if session.host is not None:
                 _hand_back(session, session.host)
@@ -156,7 +157,7 @@ def _tables(session: Session, why: Exit) -> dict[str, Any]:
     underway = {} if why.status in {"completed", "failed"} else journal.underway
     return {
         "entries": entries,
-        "hooks": session.waits(why) if journal.hooks else {},
+        "hooks": ending.waits(session, why) if journal.hooks else {},
         "closed": journal.closed,
         "underway": {key: note for key, note in underway.items() if key not in entries} if underway else {},
         "undoing": journal.undoing,

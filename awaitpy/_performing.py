@@ -9,6 +9,7 @@ import msgspec
 
 from awaitpy import _attempts, _hooks, _timers, _waiting, errors
 from awaitpy import _payload as payloads
+from awaitpy._journal import finished
 from awaitpy._policy import DEFAULT
 from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
@@ -93,12 +94,18 @@ async def settled(
         failure, given = await _attempts.make(session, call, attempt)
     session.journal.tell("step.waiting", call.key)
     session.done()
-    await _attempts.clear(session, call.key)
+    if call.key in session.journal.underway:
+        await _attempts.clear(session, call.key)
     return given
 
 
-async def keep(session: Session, call: Call, given: Any, failure: BaseException | None) -> Any:
-    """Journal what a step gave, while it still counts as under way; end the run if it failed."""
+async def keep(
+    session: Session, call: Call, given: Any, failure: BaseException | None, entry: Entry | None = None
+) -> Any:
+    """Journal what a step gave, while it still counts as under way; end the run if it failed.
+
+    Some know the entry already.
+    """
     error: UnexpectedError | None = None
     key, returns = call.key, call.returns
     if call.policy.settles:
@@ -106,7 +113,9 @@ async def keep(session: Session, call: Call, given: Any, failure: BaseException 
     try:
         if failure is not None:
             raise failure  # noqa: TRY301  the clauses below sort it out, as what journaling raises
-        await session.journal.add(_entry(key, given, returns), given)
+        given_away = session.journal.put(entry or _entry(key, given, returns), given)
+        if given_away is not None:
+            await finished(given_away)
     except asyncio.CancelledError as cause:
         error = session.cut_or_failed(key, cause)
     except Exception as cause:  # noqa: BLE001  whatever a user's function raises ends the run

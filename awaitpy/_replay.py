@@ -28,6 +28,7 @@ class Replay:
         "_exempt",
         "_keys",
         "_known",
+        "_looked",
         "_paced",
         "_passed",
         "_positions",
@@ -58,6 +59,7 @@ class Replay:
         self.noted: set[str] = set()
         self._due: dict[str, Entry] | None = None
         self._seen = 0
+        self._looked: str | None = self.turn
         # From the first key on that was asked for before its turn.
         self._paced = False
         self._turn: str | None = None
@@ -90,21 +92,22 @@ class Replay:
 
     def _look(self) -> None:
         """Note what was given in its turn since the last look."""
-        if self._paced:
+        if self.turn is self._looked:
             return
         start, turn = self._seen, self.turn
+        self._looked = turn
         self._seen = len(self._keys) if turn is None else self._keys.index(turn, start)
-        for key in self._keys[start : self._seen]:
-            self.noted.add(key)
-            self._take_out(key)
+        passed = self._keys[start : self._seen]
+        self.noted.update(passed)
+        if self._due is not None:
+            for key in passed:
+                self._take_out(key)
 
-    def _take_out(self, key: str) -> bool:
-        """Take an entry as asked for; False if it was not due."""
-        if self._due is None or self._due.pop(key, None) is None:
-            return False
+    def _take_out(self, key: str) -> None:
+        """Take an entry that is due as asked for."""
+        del self.due[key]
         if self._counts is not None:
             self._counts.subtract(_prefixes(key))
-        return True
 
     def ask(self, key: str) -> Entry | None:
         """Give the entry of this key, None when the step is new. Raises `DuplicateStepKey`.
@@ -134,7 +137,8 @@ class Replay:
 
     def _pass_out_of_turn(self, key: str) -> None:
         if not self._paced:
-            self._paced, self._turn, self.turn = True, self.turn, None
+            self._paced, self._turn = True, self.turn
+            self.turn = self._looked = None
         self._take_out(key)
         self.early = key not in self.unpaced
         if not self.early:
@@ -195,7 +199,7 @@ class Replay:
     @property
     def forgotten(self) -> tuple[str, ...]:
         """The forgotten steps that have not run again yet."""
-        return tuple(sorted(self._exempt))
+        return tuple(sorted(self._exempt)) if self._exempt else ()
 
     @property
     def new(self) -> int:

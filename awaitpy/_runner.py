@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-    from awaitpy._leg import Children
+    from awaitpy._leg import Children, Exit
     from awaitpy._wire import Entry
     from awaitpy._workflow import Described
     from awaitpy.errors import RunError
@@ -114,7 +114,7 @@ class Runner:
         try:
             positional, named = workflows.recorded(flow, args, kwargs, self._settings.codecs)
         except JournalError:
-            workflows.bind(workflow, args, kwargs)  # what it does not take needs no type
+            workflows.bind(flow, args, kwargs)  # what it does not take needs no type
             raise
         return ResumeState(
             run_id=self._run_id or bytes(self._settings.entropy(16)).hex(),
@@ -141,7 +141,7 @@ class Runner:
         state = self.start(workflow, *args, **kwargs)
         session = Session(self._settings, state, working)
         body = workflow(BoundStep(session), *args, **kwargs)
-        return await self._leg(session, workflows.described(workflow), body)
+        return _outcome(*await leg(session, workflows.described(workflow), body))
 
     async def resume(
         self,
@@ -173,7 +173,7 @@ class Runner:
             body = again(BoundStep(session), *args, **kwargs)
         except TypeError as error:
             return _interrupted(state, errors.UnreadableEntry("the arguments", str(error)))
-        return await self._leg(session, flow, body)
+        return _outcome(*await leg(session, flow, body))
 
     async def _migrated(self, workflow: Any, flow: Described, state: ResumeState) -> Outcome[Any, Any]:
         """Resume a state of an older version; the older state stays if nothing came of it."""
@@ -200,12 +200,6 @@ class Runner:
         if state.version > version and state.end is None:
             return _interrupted(state, errors.VersionMismatch(flow.name, state.version, version))
         return None
-
-    async def _leg(
-        self, session: Session, flow: Described, body: Coroutine[Any, Any, Any]
-    ) -> Outcome[Any, Any]:
-        why, state = await leg(session, flow, body)
-        return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
 _RUN_ID: Final = "Give a text that is the run's own, such as the id of its order; without it one is made."
@@ -236,6 +230,10 @@ _codecs = payloads.Codecs()
 
 def _problem(error: Exception) -> str:
     return error.problem if isinstance(error, payloads.Misfit) else str(error)
+
+
+def _outcome(why: Exit, state: ResumeState) -> Outcome[Any, Any]:
+    return Outcome(Ok(why.value) if why.status == "completed" else Err(why.error), state)
 
 
 def _interrupted(state: ResumeState, error: Any) -> Outcome[Any, Any]:

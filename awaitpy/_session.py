@@ -12,13 +12,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from awaitpy import _tasks, errors
-from awaitpy._journal import Journal
-from awaitpy._leg import STOPPED, Exit, Leave, Settings, leaves, wait_on, wake
+from awaitpy._journal import Journal, finished
+from awaitpy._leg import STOPPED, Exit, Leave, Settings, wait_on, wake
 from awaitpy._motion import Motion
 from awaitpy._tree import waiting
 from awaitpy._undo import Undo, no_longer_fails
-from awaitpy._waits import first_wait, unpark
-from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, SuspensionSwallowed, UnexpectedError
+from awaitpy._waits import first_wait
+from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -41,9 +41,7 @@ class Session(Motion):
     __slots__ = (
         "_cancels",
         "_news",
-        "_root_leaves",
         "_unwatched",
-        "_unwinding",
         "called",
         "cancelled",
         "codecs",
@@ -61,12 +59,14 @@ class Session(Motion):
         "read_only",
         "returns",
         "root",
+        "root_leaves",
         "settings",
         "spares",
         "state",
         "undoable",
         "undoing",
         "unkept",
+        "unwinding",
         "waiting",
     )
 
@@ -111,8 +111,8 @@ class Session(Motion):
         self.quick = self._unwatched
         self.unkept = settings.checkpoint is None
         self._cancels = self.root.cancelling()
-        self._root_leaves = False
-        self._unwinding = False
+        self.root_leaves = False
+        self.unwinding = False
         self._news: list[asyncio.Future[None]] = []
         if host is not None:
             self._join(host.session)
@@ -127,7 +127,7 @@ class Session(Motion):
         """Be the leg of a child of that run."""
         self.journal.join(parent.journal)
         if parent.exit is not None:
-            self._close(STOPPED)
+            self.close(STOPPED)
 
     # --- the journal ------------------------------------------------------------------------
 
@@ -136,7 +136,9 @@ class Session(Motion):
         failure: Exception | None = None
         self.active += 1  # while a store writes it, the branch is not at rest
         try:
-            await self.journal.add(entry)
+            given_away = self.journal.put(entry)
+            if given_away is not None:
+                await finished(given_away)
         except Exception as cause:  # noqa: BLE001  a store may raise anything
             failure = cause
         finally:
@@ -146,7 +148,7 @@ class Session(Motion):
 
     async def flush(self) -> None:
         """Journal the steps that the workflow cut off, now that it has gone on after that."""
-        if not self._caller_cancelled():
+        if not self.caller_cancelled():
             cuts = self.journal.take_cuts()
             self.quick = self._unwatched and self.exit is None
             for cut in cuts:
@@ -203,6 +205,12 @@ class Session(Motion):
         """Whether all that may have to be undone was asked for."""
         return not self.replay.due and self.called.keys() >= set(self.children_under_way())
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether a new step may begin, as the run is not at its end."""
+        ends = self.exit is not None or self.failing is not None or self.cancelled is not None
+        return not (ends or self.state.undoing)
+
     async def begin(self, key: str) -> None:
         """Let a new step begin, unless the run is at its end: cancelled, failing, or being undone."""
         if self.cancelled is not None:
@@ -225,10 +233,10 @@ class Session(Motion):
         if self.exit is None:
             if self.journal.cuts:
                 await self.flush()
-            self._close(why)
+            self.close(why)
         await self.leave()
 
-    def _close(self, why: Exit) -> None:
+    def close(self, why: Exit) -> None:
         """Say why the leg is over; the first to say so is right. No new step runs after that."""
         self.exit = self.exit or why
         self.quick = False
@@ -240,7 +248,7 @@ class Session(Motion):
 
     def stop_child(self) -> None:
         """Let nothing new run in this leg, as that of the parent is over."""
-        self._close(STOPPED)
+        self.close(STOPPED)
 
     def children_under_way(self) -> list[str]:
         """Give the keys of the children that have begun and not ended, the first to begin first."""
@@ -256,19 +264,19 @@ class Session(Motion):
                 "or run again only as a whole. Call it from the workflow; step.scope(name) keeps the "
                 "keys of a sub-workflow apart."
             )
-            self._close(Exit("interrupted", UnexpectedError(key, StepMisuse(problem))))
+            self.close(Exit("interrupted", UnexpectedError(key, StepMisuse(problem))))
         return Leave()
 
     async def leave(self) -> NoReturn:
         """Leave the workflow, once all steps under way are journaled."""
         in_root = asyncio.current_task() is self.root
-        self._root_leaves = self._root_leaves or in_root
+        self.root_leaves = self.root_leaves or in_root
         if self.active or self.hosted:
             await self.idle()
         if in_root:
             raise Leave
-        if not (self._root_leaves or self._unwinding or self.over):
-            self._unwinding = True
+        if not (self.root_leaves or self.unwinding or self.over):
+            self.unwinding = True
             self.root.cancel()
         await self._unwound()
         raise asyncio.CancelledError
@@ -301,10 +309,10 @@ class Session(Motion):
         if self.spares and self.exit is None and not self._would_work(pending):
             self._replace()
         in_root = asyncio.current_task() is self.root
-        self._root_leaves = self._root_leaves or in_root
+        self.root_leaves = self.root_leaves or in_root
         try:
             if in_root and not (self.active or self.hosted or self.has_tasks()):
-                self._close(Exit("suspended", pending, settled=True))
+                self.close(Exit("suspended", pending, settled=True))
                 raise Leave
             while self.exit is None:
                 await self._settle()
@@ -313,7 +321,7 @@ class Session(Motion):
                 del self.parked[key]
             raise
         finally:
-            self._root_leaves = self._root_leaves and not in_root
+            self.root_leaves = self.root_leaves and not in_root
         await self.leave()
 
     @staticmethod
@@ -335,7 +343,7 @@ class Session(Motion):
         self.settling = True
         try:
             await self.quiet(until=lambda: self.exit is not None)
-            self._close(self.exit or self.failing or Exit("suspended", self._first_wait(), settled=True))
+            self.close(self.exit or self.failing or Exit("suspended", self._first_wait(), settled=True))
         finally:
             self.settling = False
             wake(self._news)
@@ -344,80 +352,6 @@ class Session(Motion):
         hooks = waiting(self.journal.hooks, self.journal.children, self.replay.entries)
         return first_wait(self.parked.values(), (wait.hook.hook_id for wait in hooks))
 
-    def _caller_cancelled(self) -> bool:
+    def caller_cancelled(self) -> bool:
+        """Whether the task in which the leg runs was cancelled from outside."""
         return self.root.cancelling() > self._cancels
-
-    # --- seen from the runner ---------------------------------------------------------------
-
-    async def completed(self, value: Any) -> Exit:
-        """Give the exit of a workflow that returned."""
-        if self.exit is not None:
-            return self._swallowed() if self.exit.status == "suspended" else self.exit
-        if self.journal.cuts:
-            await self.flush()
-        self._root_leaves = True  # a branch that goes on need not unwind it
-        self._close(_COMPLETED)
-        if self.active or self.hosted:
-            await self.idle()
-        if self.replay.due and self.replay.due_in(""):
-            return Exit("interrupted", self.replay.drift(None))
-        if self.state.undoing and not self.undoing:
-            return Exit("interrupted", no_longer_fails(None))
-        return Exit("completed", value=value)
-
-    def _swallowed(self) -> Exit:
-        waits = tuple(getattr(pending, "hook_id", pending.step_key) for pending in self.parked.values())
-        return Exit("interrupted", UnexpectedError(None, SuspensionSwallowed(waits)))
-
-    def ended_by(self, error: BaseException) -> Exit | None:
-        """Give the exit of a workflow that raised; None if the error is the caller's, to be raised."""
-        if isinstance(error, asyncio.CancelledError):
-            return self._ended_by_cancel(error)
-        if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
-            return None
-        if self.exit is None or (self.exit.status == "suspended" and not leaves(error)):
-            self.exit = Exit("interrupted", UnexpectedError(None, error))
-        return self.exit
-
-    def _ended_by_cancel(self, error: asyncio.CancelledError) -> Exit | None:
-        self.uncancel()
-        if self._caller_cancelled():
-            return None
-        if self.exit is None:
-            self.exit = Exit("interrupted", UnexpectedError(None, error))
-        return self.exit
-
-    def uncancel(self) -> None:
-        """Take back the cancellation by which this session unwound its own root."""
-        if self._unwinding:
-            self._unwinding = False
-            self.root.uncancel()
-
-    async def sweep(self) -> None:
-        """Let nothing go on behind the caller's back: end every task that the workflow left."""
-        self._root_leaves = True
-        self._close(_INTERRUPTED)
-        if self.drains and (self.active or self.hosted):
-            await self.idle()
-        self.over = True
-        # The copy of a context may outlive its task, so this may look in vain; it never looks away.
-        while self.is_marked():
-            tasks = self.started()
-            if not tasks:
-                return
-            await _tasks.end(tasks, self.left)
-
-    def waits(self, why: Exit) -> dict[str, OpenHook]:
-        """Give the hooks as the next state has them: after a settled leg, only the parked wait."""
-        if why.status in {"completed", "failed"}:
-            return {key: unpark(hook) for key, hook in self.journal.hooks.items()}
-        if not why.settled:
-            return self.journal.hooks
-        return {
-            key: hook if hook.step_key in self.parked else unpark(hook)
-            for key, hook in self.journal.hooks.items()
-        }
-
-
-_COMPLETED: Final = Exit("completed")
-_INTERRUPTED: Final = Exit("interrupted")

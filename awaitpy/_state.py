@@ -387,7 +387,7 @@ def _grown(
 def _grown_child(child: ResumeState | None, entries: list[Entry]) -> ResumeState:
     added: list[Entry] = []
     try:
-        for new in [_news(entry.payload) for entry in entries]:
+        for new in [msgspec.msgpack.decode(entry.payload, type=News) for entry in entries]:
             if new.entry is not None:
                 added.append(new.entry)
             elif new.state is not None and (child is None or new.state.version > child.version):
@@ -397,6 +397,3 @@ def _grown_child(child: ResumeState | None, entries: list[Entry]) -> ResumeState
     if child is None:
         raise StateError(f"The child {entries[0].key!r} has entries and no state to begin with.")
     return append_entries(child, *added)
-
-
-_news = msgspec.msgpack.Decoder(News).decode

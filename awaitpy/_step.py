@@ -12,7 +12,7 @@ import msgspec
 from awaitpy import _payload as payloads
 from awaitpy import _timers, _waiting, errors
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._performing import Call, replayed, run_new, settled
+from awaitpy._performing import Call, keep, replayed, run_new, settled
 from awaitpy._policy import DEFAULT, Policy, refined
 from awaitpy._tasks import place, within
 from awaitpy._undo import reserved as reserved_key
@@ -103,18 +103,24 @@ class BoundStep:
             session.active -= 1
             if session.awaited:
                 session.wake_idle()
+        entry = None
         try:
-            if failure is None and session.unkept and self._session.quick and returns.check(given):
-                replay.entries[full] = Entry(full, VALUE, _Raw(encode(given)), returns.form)
-                if self._undo is not None:
-                    self._undo[full] = returns
-                return given
+            if failure is None and self._session.quick and returns.check(given):
+                entry = Entry(full, VALUE, _Raw(encode(given)), returns.form)
+                if session.unkept:
+                    replay.entries[full] = entry
+                    if self._undo is not None:
+                        self._undo[full] = returns
+                    return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
-        session.active += 1
         call = Call(full, fn, args, kwargs, returns, self._policy)
-        given = await settled(session, call, 1, failure, given)
-        return await self._ended(True, call, given)
+        if failure is None and is_wait(given):
+            return await self._ended(True, call, given)
+        session.active += 1
+        if failure is None and given.__class__ is not Err:
+            return self._value(call, await keep(session, call, given, None, entry))
+        return await self._ended(True, call, await settled(session, call, 1, failure, given))
 
     async def attempt(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run `fn` once, ever; give what it gave as a `Result`."""
@@ -179,7 +185,8 @@ class BoundStep:
         """Run `fn` for each item, at most `limit` at once; give the results in order."""
         from awaitpy._map import Map  # noqa: PLC0415  most programs have none
 
-        await self._ready(key)
+        if not self._is_ready(key):
+            await _misused(self._session, key)
         name = str.__str__(key)
         scoped = self.scope(name)
         take = scoped.attempt if collect else scoped
@@ -190,7 +197,8 @@ class BoundStep:
         """Let branches run, and give the first that finishes; the others are cancelled."""
         from awaitpy._race import Contest  # noqa: PLC0415  most programs have none
 
-        await self._ready(key)
+        if not self._is_ready(key):
+            await _misused(self._session, key)
         full = self._prefix + str.__str__(key)
 
         def lane(name: str, branch: Branch) -> BoundStep:
@@ -220,7 +228,8 @@ class BoundStep:
         With `ends` an error ends the workflow. With `children` the step is a child.
         """
         session = self._session
-        await self._ready(key)
+        if not self._is_ready(key):
+            await _misused(session, key)
         key = self._prefix + str.__str__(key)  # the member of a StrEnum is a key too, by its value
         if key.startswith(UNDOING) and self._prefix != UNDOING:
             await session.stop(UnexpectedError(key, reserved_key(key)))
@@ -234,7 +243,8 @@ class BoundStep:
                 else children.call(session, key, fn, args, kwargs, self._policy)
             )
             if entry is None:
-                await self._admit(key)
+                if not self._is_open():
+                    await self._admit(key)
                 given = await (run_new if children is None else children.run_new)(session, call)
             else:
                 given = await self._replayed(entry, call)
@@ -254,11 +264,16 @@ class BoundStep:
             branch.replayed(call.key)
         return given
 
-    async def _ready(self, key: Any) -> None:
-        """End what calls too late, inside another step, or without a key."""
+    def _is_ready(self, key: Any) -> bool:
+        """Whether a call does not come too late, inside another step, or without a key."""
         session = self._session
-        if session.exit is not None or within(session.inside) or not _is_key(self._prefix, key):
-            await _misused(session, key)
+        return session.exit is None and not within(session.inside) and _is_key(self._prefix, key)
+
+    def _is_open(self) -> bool:
+        """Whether anything new may begin here."""
+        session = self._session
+        known = session.replay.due or session.read_only
+        return session.may_begin and self._branch is None and not known
 
     async def _admit(self, key: str) -> None:
         """End the run, or the branch of a race that is lost, unless something new may begin here."""
@@ -288,6 +303,11 @@ class BoundStep:
                         await self._branch.go_on()
                     await session.fail(given.error)
                 return given
+        return self._value(call, given)
+
+    def _value(self, call: Call, given: Any) -> Any:
+        """Give the value of a step that has completed, and note how it is undone."""
+        session = self._session
         value = given.value if given.__class__ is Ok else given
         if self._undo is not None:
             self._undo[call.key] = call.returns
@@ -324,10 +344,10 @@ class BoundStep:
             await session.stop(replay.drift(key, prefix))
 
 
-async def _waited(session: Session, call: Call, pending: Any) -> Any:
+def _waited(session: Session, call: Call, pending: Any) -> Awaitable[Any]:
     if pending.__class__ is PendingTimer:
-        return await _timers.sleep(session, call.key, pending)
-    return await _waiting.wait(session, call.key, _waiting.as_annotated(pending, call.fn, call.returns))
+        return _timers.sleep(session, call.key, pending)
+    return _waiting.wait(session, call.key, _waiting.as_annotated(pending, call.fn, call.returns))
 
 
 def _is_key(prefix: str, key: Any) -> bool:
@@ -365,7 +385,7 @@ async def _untakable(session: Session, key: str, error: Exception) -> NoReturn:
     await session.stop(UnexpectedError(key, error))
 
 
-working: Final = frozenset({run_new.__code__, settled.__code__, BoundStep.__call__.__code__})
+working: Final = frozenset({run_new.__code__, settled.__code__, keep.__code__, BoundStep.__call__.__code__})
 """The code of the coroutines that run a step: how a run knows its own tasks."""
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)

@@ -86,7 +86,7 @@ def _metadata(pending: PendingHook) -> msgspec.Raw:
 def first_delivery(hooks: list[OpenHook]) -> tuple[OpenHook, Delivery] | None:
     """Give the delivery that answers: of several hooks, the one that came first."""
     ready = [(hook, hook.deliveries[0]) for hook in hooks if hook.deliveries]
-    return min(ready, key=lambda pair: pair[1].at, default=None)
+    return min(ready, key=lambda pair: pair[1].at) if ready else None
 
 
 def expired(hooks: list[OpenHook], now: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -194,7 +195,12 @@ class _Header(msgspec.Struct):
     awaitpy: int
 
 
-_decode: Final = msgspec.msgpack.Decoder(Wire).decode
+@cache
+def _decoder() -> Callable[[Any], Wire]:
+    """Give what reads a state: made for the first one, as it takes longer than much of an import."""
+    return msgspec.msgpack.Decoder(Wire).decode
+
+
 _decode_header: Final = msgspec.msgpack.Decoder(_Header).decode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 
@@ -206,7 +212,7 @@ def from_bytes(data: Any) -> Wire:
     if not data:
         raise StateError("These bytes are empty; a state never is. Was the row written?")
     try:
-        wire = _decode(data)
+        wire = _decoder()(data)
     except (msgspec.MsgspecError, UnicodeError, ValueError, OverflowError, RecursionError) as error:
         raise StateError(_diagnosis(data, error)) from None
     return checked(wire)

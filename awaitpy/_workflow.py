@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import msgspec
 
@@ -71,11 +71,16 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, eq=False):
-    """A workflow's name, version, types and migrations."""
+    """A workflow's name, version, types and migrations.
+
+    `function` gives it, for as long as somebody else holds it: what is known of a closure must not
+    keep alive what it closed over.
+    """
 
     name: str
     version: int
-    function: Any
+    function: Callable[[], Any]
+    signature: inspect.Signature
     step: Any
     parameters: tuple[Parameter, ...]
     returns: Any
@@ -115,7 +120,7 @@ class Described(msgspec.Struct, eq=False):
         if what not in self.resolved:
             given = annotation is not MISSING
             self.resolved[what] = (
-                hints.awaited(hints.resolve(annotation, self.function)) if given else MISSING
+                hints.awaited(hints.resolve(annotation, self.function())) if given else MISSING
             )
         return self.resolved[what]
 
@@ -140,11 +145,12 @@ def described(function: Any) -> Described:
 def _described_anew(function: Any) -> Described:
     inner = hints.underlying(function)
     name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
-    parameters = list(inspect.signature(function).parameters.values())
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
     returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
-    return Described(name, version, inner, step, rest, returns, migrations)
+    return Described(name, version, ref(inner), signature, step, rest, returns, migrations)
 
 
 def _name(function: Any) -> str:
@@ -181,9 +187,9 @@ def _refused(flow: Described, which: int | str, path: str, problem: str) -> Jour
     return JournalError(f"Argument {shown} of workflow {flow.name!r}", path, problem, mend)
 
 
-def bind(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+def bind(flow: Described, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise TypeError unless the workflow takes these arguments after its `step`."""
-    inspect.signature(function).bind(None, *args, **kwargs)
+    flow.signature.bind(None, *args, **kwargs)
 
 
 def restored(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from awaitpy._state import ResumeState, append_entries
-from awaitpy._wire import CHILD, CUT, HOOK, NOTE, Entry, News, encode
+from awaitpy._wire import CHILD, CUT, HOOK, NOTE, VALUE, Entry, News, encode
 from awaitpy.durable._store import Line
 from awaitpy.errors import StateError
 
@@ -29,6 +29,8 @@ def is_final(entry: Entry) -> bool:
 
 def created(entry: Entry) -> str | None:
     """Give the hook that an entry makes known, be it one of a child."""
+    if entry.kind == VALUE:
+        return None
     inner: Entry | None = entry
     while inner is not None and inner.kind == CHILD:
         inner = _news(inner.payload).entry

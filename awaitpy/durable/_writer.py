@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -83,9 +84,10 @@ class Writer:
         return self._coming.kept
 
     def _write_on(self) -> None:
-        self._under_way, self._coming = self._coming, None
-        if self._under_way is not None:
-            self._begin(self._store.append, self._lease, self._under_way.lines, end=self._first_end)
+        batch = self._under_way = self._coming
+        self._coming = None
+        if batch is not None:
+            self._begin(self._store.append, self._lease, batch.lines, end=partial(self._first_end, batch))
 
     def _begin(
         self,
@@ -100,23 +102,22 @@ class Writer:
             self._append.set_exception(error)
         self._append.add_done_callback(end)
 
-    def _first_end(self, append: asyncio.Future[None]) -> None:
+    def _first_end(self, batch: _Batch, append: asyncio.Future[None]) -> None:
         error = _error(append)
-        if isinstance(error, StoreError) and error.transient and self._under_way is not None:
-            self._begin(self._again, self._under_way.lines, end=self._end)
+        if isinstance(error, StoreError) and error.transient:
+            self._begin(self._again, batch.lines, end=partial(self._end, batch))
         else:
-            self._end(append)
+            self._end(batch, append)
 
-    def _end(self, append: asyncio.Future[None]) -> None:
+    def _end(self, batch: _Batch, append: asyncio.Future[None]) -> None:
         """Tell who waits how an append ended, and begin the next."""
-        ended, self.failure = self._under_way, _error(append)
-        for batch in (ended, self._coming) if self.failure is not None else (ended,):
-            if batch is not None:
-                batch.kept.tell(self.failure)
-        if self.failure is not None:
+        self.failure = _error(append)
+        batch.kept.tell(self.failure)
+        if self.failure is None:
+            self.written += len(batch.lines)
+        elif self._coming is not None:
+            self._coming.kept.tell(self.failure)
             self._coming = None
-        elif ended is not None:
-            self.written += len(ended.lines)
         self._write_on()
 
     async def _again(self, lines: Sequence[Line]) -> None:
