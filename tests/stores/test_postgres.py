@@ -355,6 +355,23 @@ async def test_who_is_cancelled_while_it_opens_leaves_no_tasks(place, monkeypatc
     assert asyncio.all_tasks() == before
 
 
+async def test_a_connection_that_is_lost_while_the_tables_are_made_is_made_again(place, monkeypatch):
+    migrate, left = _store.migrate, [1]
+
+    async def lossy(connection, schema):
+        if left:
+            left.pop()
+            raise psycopg.OperationalError("lost")
+        await migrate(connection, schema)
+
+    monkeypatch.setattr(_store, "migrate", lossy)
+    store = place.store()
+    await store.open()
+    await add(store, "a")
+    assert await ids(store) == ["a"]
+    await store.close()
+
+
 async def test_tables_that_can_not_be_made_leave_no_tasks(place, monkeypatch):
     before = asyncio.all_tasks()
     monkeypatch.setattr(_tables, "MIGRATIONS", (psycopg.sql.SQL("no SQL"),))
