@@ -6,6 +6,7 @@ from awaitpy.durable._durable import Durable
 from awaitpy.durable._edits import DeliveryTerms
 from awaitpy.durable._errors import (
     DurableClosed,
+    LegCancelled,
     RunExists,
     RunInterrupted,
     UnknownRun,
@@ -35,6 +36,7 @@ __all__ = [
     "HookTaken",
     "Lease",
     "LeaseLost",
+    "LegCancelled",
     "Line",
     "Query",
     "RunExists",

@@ -20,9 +20,11 @@ from typing import (
 )
 
 from awaitpy._hooks import moment, system_time
+from awaitpy._policy import in_seconds
 from awaitpy._runner import Outcome, Runner
 from awaitpy._state import ResumeState, cancel
 from awaitpy._wire import Status
+from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _edits as edits
 from awaitpy.durable import _looking as looking
 from awaitpy.durable import _parts as parts
@@ -76,7 +78,8 @@ class Durable:
     - `clock`, `on_event`, `retired`, `converter`: as for `Runner`.
     - `sleep`: waits so many seconds, for tests.
 
-    Raises ValueError for two workflows of one name.
+    Raises ValueError for two workflows of one name, and for settings with which nothing could run;
+    TypeError for what is no store.
     """
 
     def __init__(
@@ -95,13 +98,16 @@ class Durable:
         converter: Converter | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        arguments.check_store(store)
+        seconds = in_seconds(lease)
+        arguments.check_settings(seconds, checkpoint, concurrency)
         time = system_time if clock is None else clock
         self._settings = Settings(
             store=store,
             flows=Flows(workflows),
             runner=Runner(clock=time, on_event=on_event, retired=retired, converter=converter),
             owner=f"{owner}-{os.urandom(8).hex()}",
-            lease=_in_seconds(lease),
+            lease=seconds,
             tries=Tries() if tries is None else tries,
             relaxed=checkpoint == "relaxed",
             now=lambda: moment(time()).timestamp(),
@@ -110,6 +116,7 @@ class Durable:
         self._concurrency = concurrency
         self._works = Works()
         self._servers: set[Server] = set()
+        self._stopped = False
         self._heart: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
@@ -128,6 +135,7 @@ class Durable:
         await self._works.close()
         self._heart.cancel()
         await asyncio.wait([self._heart])
+        self._stopped = False
         await self._settings.store.close()
 
     # --- begin ------------------------------------------------------------------------------
@@ -168,8 +176,8 @@ class Durable:
         run, this waits until it rests. If the caller is cancelled, so is the leg, unless others wait
         for it too; what it has journaled is kept and whoever serves goes on.
 
-        Raises `UnknownWorkflow`, `JournalError` and TypeError for what can't be started; `StoreError`
-        if the store fails, and `StateError` if it gives damaged bytes.
+        Raises `UnknownWorkflow`, `JournalError`, TypeError and ValueError for what can't be started;
+        `StoreError` if the store fails, and `StateError` if it gives damaged bytes.
         """
         terms, own = taken_apart(workflow, kwargs, ("run_id", "metadata"))
         starter = Starter(self._settings, self._works, terms)
@@ -209,9 +217,11 @@ class Durable:
 
         Takes up queued runs, deliveries, deadlines, runs of processes that died, and those that are to
         be tried again. What goes wrong with one run, or for a while with the store, is logged
-        (`awaitpy.durable`) and stops no other.
+        (`awaitpy.durable`) and stops no other. Returns at once if `stop` was called before.
         """
         self._works.check_open()
+        if self._stopped:
+            return
         server = Server(self._settings, self._works, self._concurrency)
         self._servers.add(server)
         try:
@@ -220,7 +230,13 @@ class Durable:
             self._servers.discard(server)
 
     def stop(self) -> None:
-        """Let `serve` claim nothing more, and return when what is under way has come to rest."""
+        """Let `serve` claim nothing more, and return when what is under way has come to rest.
+
+        That holds for each `serve` of this object, also for one that begins later, and for a stop
+        before the `async with`: a signal that comes while a process starts up is not lost. To serve
+        again, leave the `async with` and enter it anew. `start`, `inject` and the rest go on.
+        """
+        self._stopped = True
         for server in self._servers:
             server.stop()
 
@@ -263,7 +279,7 @@ class Durable:
 
     async def get(self, run_id: str) -> RunRecord | None:
         """Give what the store has of a run, without its journal; None if it has no such run."""
-        stored = await self._settings.ask(lambda: self._settings.store.load(run_id, tail=True))
+        stored = await edits.found(self._settings, run_id, tail=True)
         return None if stored is None else record(stored)
 
     async def state(self, run_id: str) -> ResumeState:
@@ -283,6 +299,7 @@ class Durable:
 
         The next page is that `after` the last run of this one.
         """
+        arguments.check_page(after, RunRecord, limit)
         query = Query(
             workflow=workflow,
             status=status,
@@ -317,6 +334,7 @@ class Durable:
         Raises `UnknownRun` and what `start` raises.
         """
         self._works.check_open()
+        arguments.check_text("reason", reason)
         revision = await edits.change(self._settings, run_id, lambda state: cancel(state, reason))
         return await rest_of(self._settings, self._works, run_id, after=revision)
 
@@ -345,15 +363,24 @@ class Durable:
 
         Hooks that were created before `at` stay those of the first run: to deliver to one in the fork,
         name the run (`inject(..., run_id=)`). Without `metadata` it has those of the first. Raises
-        `UnknownRun`, `UnknownStep`, `RunExists` and `StateError`.
+        `UnknownRun`, `UnknownStep`, `RunExists` and `StateError`; TypeError and ValueError as `start`.
         """
         made = os.urandom(16).hex() if new_id is None else new_id
+        arguments.check_id("new_id", made)
+        arguments.check_metadata(metadata)
         await edits.fork(self._settings, run_id, at, made, metadata)
         return made
 
     async def delete(self, run_id: str) -> bool:
-        """Remove a run with its journal and hooks, whoever works on it; False if there is none."""
-        return await self._settings.ask(lambda: self._settings.store.delete(run_id))
+        """Remove a run with its journal and hooks, whoever works on it; False if there is none.
+
+        A leg of it that is under way here is cancelled; one elsewhere ends at its next write.
+        """
+        work = self._works.of(run_id)
+        gone = await edits.delete(self._settings, run_id)
+        if gone and work is not None:
+            work.call_off()
+        return gone
 
     async def purge(
         self,
@@ -362,10 +389,7 @@ class Durable:
         statuses: Collection[Status] = ("completed", "failed"),
     ) -> int:
         """Remove the runs of these statuses that nothing has happened to for so long; give how many."""
-        before = self._settings.now() - _in_seconds(older_than)
+        arguments.check_statuses(statuses)
+        before = self._settings.now() - in_seconds(older_than)
         named = tuple(statuses)
         return await self._settings.ask(lambda: self._settings.store.purge(before=before, statuses=named))
-
-
-def _in_seconds(duration: timedelta | float) -> float:
-    return duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -11,6 +11,7 @@ import msgspec
 from awaitpy import _tree
 from awaitpy._hooks import inject_hook
 from awaitpy._state import rewind as rewound
+from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _heads as heads
 from awaitpy.durable import _parts as parts
 from awaitpy.durable._errors import RunExists, UnknownRun, UnknownStoredHook
@@ -44,9 +45,16 @@ class Delivery:
     run_id: str | None = None
 
 
+async def found(settings: Settings, run_id: str, *, tail: bool = False) -> StoredRun | None:
+    """Give a run, if there is one. Not every store can be asked for an id that is no text."""
+    if not arguments.is_text(arguments.check_type("run_id", run_id)):
+        return None
+    return await settings.ask(lambda: settings.store.load(run_id, tail=tail))
+
+
 async def loaded(settings: Settings, run_id: str, *, tail: bool = False) -> StoredRun:
     """Give a run. Raises `UnknownRun`."""
-    stored = await settings.ask(lambda: settings.store.load(run_id, tail=tail))
+    stored = await found(settings, run_id, tail=tail)
     if stored is None:
         raise UnknownRun(run_id)
     return stored
@@ -61,30 +69,35 @@ async def deliver(
 ) -> tuple[str, int]:
     """Keep a delivery: give its run, and the revision of the head that has it.
 
-    Raises `HookError`, and what `check` raises for the name of the workflow.
+    Raises `HookError`, TypeError, and what `check` raises for the name of the workflow.
     """
+    arguments.check_type("hook_id", delivery.hook_id)
+    if delivery.delivery_id is not None:
+        arguments.check_type("delivery_id", delivery.delivery_id)
     hook_id = delivery.hook_id
     spare_id = os.urandom(16).hex()
     while True:
-        run_id = delivery.run_id or await settings.ask(lambda: settings.store.find(hook_id))
-        found = None if run_id is None else await _tail(settings, run_id)
-        if run_id is None or found is None:
+        run_id = delivery.run_id or await _run_of(settings, hook_id)
+        stored = None if run_id is None else await found(settings, run_id, tail=True)
+        if run_id is None or stored is None:
             raise UnknownStoredHook(hook_id)
-        check(found.head.workflow)
-        state, count = parts.join_tail(found), found.head.settled + len(found.lines)
+        check(stored.head.workflow)
+        state, count = parts.join_tail(stored), stored.head.settled + len(stored.lines)
         if hook_id not in state.hooks:
             # What answered a closed hook, or cut off the child that has it, is in the whole journal.
-            found = await loaded(settings, run_id)
-            state, count = parts.join(found), len(found.lines)
+            stored = await loaded(settings, run_id)
+            state, count = parts.join(stored), len(stored.lines)
         new = _injected(settings, state, delivery, spare_id)
         if new is state:
-            return run_id, found.revision
-        if await _moved(settings, found, new, count):
-            return run_id, found.revision + 1
+            return run_id, stored.revision
+        if await _moved(settings, stored, new, count):
+            return run_id, stored.revision + 1
 
 
-async def _tail(settings: Settings, run_id: str) -> StoredRun | None:
-    return await settings.ask(lambda: settings.store.load(run_id, tail=True))
+async def _run_of(settings: Settings, hook_id: str) -> str | None:
+    if not arguments.is_text(hook_id):
+        return None
+    return await settings.ask(lambda: settings.store.find(hook_id))
 
 
 def _injected(settings: Settings, state: ResumeState, delivery: Delivery, spare_id: str) -> ResumeState:
@@ -123,6 +136,13 @@ async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], 
             return stored.revision
         if await _moved(settings, stored, new, stored.head.settled + len(stored.lines)):
             return stored.revision + 1
+
+
+async def delete(settings: Settings, run_id: str) -> bool:
+    """Remove a run; False if there is none."""
+    if not arguments.is_text(arguments.check_type("run_id", run_id)):
+        return False
+    return await settings.ask(lambda: settings.store.delete(run_id))
 
 
 async def hasten(settings: Settings, run_id: str) -> int:

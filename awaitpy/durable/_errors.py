@@ -54,6 +54,18 @@ class UnknownStoredHook(UnknownHook):
         self.args = (f"{problem} Check the id, and that its run was not deleted.",)
 
 
+class LegCancelled(AwaitpyError):
+    """A leg of the run was cancelled by its own code, and not by awaitpy; its `__cause__` says where."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id!r} was cancelled from within: code of a step or of the workflow cancelled the "
+            "task that it runs in. It counts as a failed try. Cancel only tasks that the code has made, "
+            "and limit the time of a step by step.options(timeout=...)."
+        )
+
+
 class RunInterrupted(AwaitpyError):
     """An unexpected error ended the last leg of the run, in this process or another.
 

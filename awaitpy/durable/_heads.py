@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from awaitpy.result import Err
 if TYPE_CHECKING:
     from awaitpy._state import ResumeState
     from awaitpy.durable._policy import Tries
+
+_HALF: Final = 32_768
+"""Characters that are kept of each end of a traceback."""
 
 
 def begun(state: ResumeState, now: float) -> Head:
@@ -96,11 +99,20 @@ def damaged(head: Head, error: Exception) -> Head:
 
 
 def _trouble(error: Any) -> str:
-    return _text(error.cause) if isinstance(error, UnexpectedError) else str(error)
+    return _text(error.cause) if isinstance(error, UnexpectedError) else _storable(str(error))
 
 
 def _text(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    return _storable("".join(traceback.format_exception(error)))
+
+
+def _storable(text: str) -> str:
+    """Give a text that every store can keep, whatever it quotes and however long it is."""
+    plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    left_out = len(plain) - 2 * _HALF
+    if left_out <= 0:
+        return plain
+    return f"{plain[:_HALF]}\n[{left_out} characters are left out here]\n{plain[-_HALF:]}"
 
 
 def waits_its_time(head: Head, now: float) -> bool:

@@ -13,11 +13,11 @@ from awaitpy._state import changed
 from awaitpy.durable import _heads as heads
 from awaitpy.durable import _migrating as migrating
 from awaitpy.durable import _parts as parts
-from awaitpy.durable._errors import UnknownRun
-from awaitpy.durable._store import HookTaken, LeaseLost, StoredRun, StoreError
+from awaitpy.durable._errors import LegCancelled, UnknownRun, UnknownWorkflow
+from awaitpy.durable._store import LeaseLost, StoredRun, StoreError
 from awaitpy.durable._work import Rest
 from awaitpy.durable._writer import Writer
-from awaitpy.errors import StateError, UnexpectedError
+from awaitpy.errors import UnexpectedError
 from awaitpy.result import Err
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def work_on(
     try:
         while claimed is not None and claimed.stored is None:
             work.lease = claimed.lease
-            claimed = await _up_to_date(settings, claimed.lease)
+            claimed = await _up_to_date(settings, work, claimed.lease)
         if claimed is None:
             return None
         work.lease = claimed.lease
@@ -87,13 +87,19 @@ async def work_on(
         work.lease = None
 
 
-async def _up_to_date(settings: Settings, lease: Lease) -> Claimed | None:
+async def _up_to_date(settings: Settings, work: Work, lease: Lease) -> Claimed | None:
     """Load a claimed run. One of an older version is migrated first, and has to be claimed again."""
     stored = await _load(settings, lease)
     state = migrating.migrated(settings.flows, stored)
     if state is None:
         return Claimed(lease, stored)
-    await migrating.rewritten(settings, lease, stored, state)
+    try:
+        await migrating.rewritten(settings, lease, stored, state)
+    except Exception as error:
+        again = None if _passes(error) else await claim(settings, lease.run_id)
+        if again is not None:
+            await _Leg(settings, work, again.lease, stored).failed(error)
+        raise
     return await claim(settings, lease.run_id)
 
 
@@ -124,6 +130,21 @@ async def _release(settings: Settings, lease: Lease) -> None:
     await settings.ask(lambda: settings.store.release(lease))
 
 
+def _passes(error: Exception) -> bool:
+    """Whether an error says nothing about the run: the same save may work later, or for somebody else."""
+    return isinstance(error, LeaseLost) or (isinstance(error, StoreError) and error.transient)
+
+
+def _raised(leg: asyncio.Task[Any], run_id: str) -> BaseException | None:
+    """Give what a leg raised, or what says that it was cancelled."""
+    try:
+        return leg.exception()
+    except asyncio.CancelledError as error:
+        cancelled = LegCancelled(run_id)
+        cancelled.__cause__ = error  # it has where the cancellation struck
+        return cancelled
+
+
 class _Leg:
     """One leg, from a run as it was loaded to its next head."""
 
@@ -139,11 +160,11 @@ class _Leg:
         try:
             state = parts.join(self._stored)
             flow = self._settings.flows.of(self._stored.head.workflow)
-        except StateError as error:
-            await self._save(heads.damaged(self._stored.head, error))
-            raise
-        except Exception:
+        except UnknownWorkflow:
             await _release(self._settings, self._lease)
+            raise
+        except Exception as error:
+            await self._save(heads.damaged(self._stored.head, error))
             raise
         if heads.waits_its_time(self._stored.head, self._settings.now()):
             await _release(self._settings, self._lease)
@@ -157,16 +178,24 @@ class _Leg:
         await asyncio.wait([leg])
         self._work.leg = None
         await writer.drain()
+        raised = _raised(leg, self._lease.run_id)  # asked in any case: asyncio reports what nobody asks
         if writer.lost:
             raise LeaseLost(self._lease.run_id)
-        if leg.cancelled():
-            self._work.over = True
+        if leg.cancelled() and self._work.over:
             return None
-        failure = writer.failure or leg.exception()
-        return await (self._kept(leg.result()) if failure is None else self._failed(failure))
+        failure = writer.failure or raised
+        return await (self._kept(leg.result()) if failure is None else self.failed(failure))
 
     async def _kept(self, outcome: Outcome[Any, Any]) -> Rest | None:
-        """Save what the leg gave."""
+        """Save what the leg gave; or, if that can't be kept, that the leg failed."""
+        try:
+            return await self._saved(outcome)
+        except Exception as error:
+            if _passes(error):
+                raise
+            return await self.failed(error)
+
+    async def _saved(self, outcome: Outcome[Any, Any]) -> Rest | None:
         old = self._stored.head
         head = heads.rested(old, outcome, self._writer.written, self._settings.now(), self._settings.tries)
         if msgspec.structs.replace(head, hooks=()) == old:
@@ -175,26 +204,22 @@ class _Leg:
                 return self._rest(outcome)
             # It is due and yet there was nothing to do: without a pause it would be claimed for ever.
             head = msgspec.structs.replace(head, due=self._settings.now() + self._settings.tries.delay)
-        try:
-            return self._rest(outcome) if await self._save(head) else None
-        except HookTaken as taken:
-            return await self._failed(taken)
+        return self._rest(outcome) if await self._save(head) else None
 
-    async def _failed(self, failure: BaseException) -> Rest | None:
-        """Save that the leg failed in its store, or in an observer: only what is on disk counts."""
+    async def failed(self, failure: BaseException) -> Rest | None:
+        """Save that the leg failed in its store, or by its own hand: only what is on disk counts."""
         stored = await self._settings.ask(lambda: self._settings.store.load(self._lease.run_id, tail=True))
         if stored is None:
             raise LeaseLost(self._lease.run_id)
-        state = changed(parts.join_tail(stored), status="interrupted")
-        outcome: Outcome[Any, Any] = Outcome(Err(UnexpectedError(None, failure)), state)
-        head = heads.rested(
-            stored.head,
-            outcome,
-            stored.head.settled + len(stored.lines),
-            self._settings.now(),
-            self._settings.tries,
-        )
-        self._stored = stored
+        self._stored, now = stored, self._settings.now()
+        try:
+            state = changed(parts.join_tail(stored), status="interrupted")
+            outcome: Outcome[Any, Any] = Outcome(Err(UnexpectedError(None, failure)), state)
+            settled = stored.head.settled + len(stored.lines)
+            head = heads.rested(stored.head, outcome, settled, now, self._settings.tries)
+        except Exception as error:
+            await self._save(heads.damaged(stored.head, error))
+            raise
         if not await self._save(msgspec.structs.replace(head, hooks=())):
             return None
         if isinstance(failure, StoreError):

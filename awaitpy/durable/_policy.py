@@ -42,4 +42,10 @@ class Tries:
             return None
         if isinstance(error.cause, _FOR_A_PERSON):
             return None
-        return min(self.max_delay, self.delay * self.backoff ** (tries - 1))
+        return min(self.max_delay, self._grown(tries))
+
+    def _grown(self, tries: int) -> float:
+        try:
+            return self.delay * float(self.backoff) ** (tries - 1)
+        except OverflowError:
+            return self.max_delay if self.delay else 0.0

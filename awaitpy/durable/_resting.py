@@ -50,7 +50,7 @@ async def rest_of(
 
 async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:
     """Work on a run that was claimed. Raises as `rest_of` does."""
-    works.lose(lease.run_id)  # what is still under way here has let its lease run out
+    works.lose(lease.run_id)  # what is still under way here was called off, or had its lease taken
     await works.ended(lease.run_id)
 
     async def claimed() -> Claimed:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 from awaitpy._tasks import finish
+from awaitpy.durable._heart import keep, log, warn
 from awaitpy.durable._patient import DELAYS
 from awaitpy.durable._resting import serve_one
-from awaitpy.durable._store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from awaitpy.durable._store import Lease
     from awaitpy.durable._work import Works
 
-log: Final = logging.getLogger("awaitpy.durable")
 _LONGEST_WAIT: Final = 30.0
 """Seconds after which the store is asked even if it has rung no bell."""
 
@@ -54,8 +52,8 @@ class Server:
         try:
             if not await self._claim():
                 await self._idle()
-        except StoreError as error:
-            log.warning("The store can't be asked what is due, and will be asked again: %s", error)
+        except Exception as error:  # noqa: BLE001  a store may raise anything, and the others go on
+            warn("The store can't be asked what is due, and will be asked again", error)
             await self._first_of(self._settings.sleep(DELAYS[-1]))
 
     async def _claim(self) -> bool:
@@ -64,6 +62,7 @@ class Server:
         if free <= 0:
             return False
         now = self._settings.now()
+        await keep(self._settings, self._works, now)
         leases = await self._settings.ask(
             lambda: self._settings.store.claim(
                 self._settings.owner,
@@ -82,7 +81,7 @@ class Server:
     async def _serve(self, lease: Lease) -> None:
         try:
             await serve_one(self._settings, self._works, lease)
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it is, the other runs go on
             log.exception("Run %r could not be worked on", lease.run_id)
 
     async def _idle(self) -> None:

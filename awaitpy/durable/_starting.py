@@ -11,6 +11,7 @@ import msgspec
 
 from awaitpy._runner import Outcome
 from awaitpy._workflow import described
+from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _heads as heads
 from awaitpy.durable._legs import Claimed, create
 from awaitpy.durable._resting import rest_of
@@ -95,14 +96,14 @@ class Starter:
     def _begun(
         self, workflow: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ResumeState:
-        """Give the state of the new run. Raises `UnknownWorkflow`, `JournalError` and TypeError."""
+        """Give the state of the new run. Raises as `Durable.start` does for what can't be started."""
         self._works.check_open()
         known = self._settings.flows.of(described(workflow).name)
         state = self._settings.runner.start(known, *args, **kwargs)
         inspect.signature(known).bind(None, *args, **kwargs)
         run_id = os.urandom(16).hex() if self._terms.run_id is None else self._terms.run_id
-        if not run_id:
-            raise ValueError("The run_id is empty. Name the run after what it is about, as order-42.")
+        arguments.check_id("run_id", run_id)
+        arguments.check_metadata(self._terms.metadata)
         return msgspec.structs.replace(state, run_id=run_id)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
 from awaitpy._tasks import finish, place
 from awaitpy.durable._errors import DurableClosed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from awaitpy._runner import Outcome
     from awaitpy.durable._store import Lease
 
@@ -63,8 +66,23 @@ class Works:
         """Give the leases that are to be kept."""
         return [work.lease for work in self._works.values() if work.lease is not None and not work.over]
 
+    def renewed(self, leases: Sequence[Lease], until: float, lost: Collection[str]) -> None:
+        """Note until when leases last; end the work under those that are lost."""
+        for lease in leases:
+            work = self._works.get(lease.run_id)
+            if work is None or work.lease is None or work.lease.token != lease.token:
+                continue  # it has come to rest meanwhile
+            if lease.run_id in lost:
+                work.call_off()
+            else:
+                work.lease = msgspec.structs.replace(lease, until=until)
+
+    def of(self, run_id: str) -> Work | None:
+        """Give what is under way for this run."""
+        return self._works.get(run_id)
+
     def lose(self, run_id: str) -> None:
-        """End the work on a run that somebody else has taken over."""
+        """End the work on a run that was taken over, or is gone."""
         if run_id in self._works:
             self._works[run_id].call_off()
 
@@ -78,9 +96,11 @@ class Works:
     ) -> Rest | None:
         """Wait for the work on a run, which is begun if there is none; None if it ended early.
 
-        When the last one who waits is cancelled, so is the work, and it has ended when this raises.
-        Raises what the work raised, and `DurableClosed`.
+        Work that was called off is over first. When the last one who waits is cancelled, so is the
+        work, and it has ended when this raises. Raises what the work raised, and `DurableClosed`.
         """
+        while run_id in self._works and self._works[run_id].over:
+            await asyncio.wait([self._works[run_id].task])
         self.check_open()
         work = self._works.get(run_id) or self._begin(run_id, begin)
         work.waiting += 1

@@ -214,6 +214,14 @@ class World:
             assert time.monotonic() < end, f"{run_id} never became {status}"
             await turns(1)
 
+    async def parked(self, durable, run_id):
+        """Wait until a run is parked, and give its record."""
+        end = time.monotonic() + PATIENCE
+        while not (record := await durable.get(run_id)).parked:
+            assert time.monotonic() < end, f"{run_id} was never parked"
+            await turns(1)
+        return record
+
 
 @pytest.fixture
 def clock():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from awaitpy import Ok
-from awaitpy.durable import StoreError
+from awaitpy.durable import StoreError, UnknownRun
 from awaitpy.durable._resting import serve_one
 
 from .conftest import turns, until
@@ -74,13 +75,14 @@ async def test_a_leg_whose_lease_is_lost_is_cancelled_by_the_next_heartbeat(worl
     assert len(stored.lines) == 1
 
 
-async def test_a_heartbeat_that_fails_is_tried_again(world, caplog):
+@pytest.mark.parametrize("error", [StoreError("gone", transient=True), ConnectionError("gone")])
+async def test_a_heartbeat_that_fails_is_tried_again(world, caplog, error):
     async with world.durable(lease=60) as durable:
         task = await begun(world, durable)
 
         def down(verb, n):
             if verb == "renew":
-                raise StoreError("gone", transient=True)
+                raise error
 
         world.store.before = down
         world.clock.advance(20)
@@ -93,23 +95,87 @@ async def test_a_heartbeat_that_fails_is_tried_again(world, caplog):
         assert (await task).result == Ok("c")
 
 
-async def test_a_leg_that_let_its_lease_run_out_ends_before_this_process_takes_the_run_again(world):
+async def test_a_process_does_not_take_over_a_run_from_itself(world):
+    """As after a step that has held the event loop, and the heart with it, for longer than the lease."""
     async with world.serving() as durable:
         task = await begun(world, durable)
         stop_the_heart(durable)
-        await until(lambda: world.clock.asleep() == 1)
-        world.clock.advance(61)
+        for n in range(1, 4):
+            await until(lambda: world.clock.asleep() == 1)
+            world.clock.advance(61)
+            await until(lambda n=n: world.store.asked.count("renew") == n)
+        world.gates["b"].set()
+        assert (await world.clock.run(task)).result == Ok("c")
+    assert world.ran == {"a": 1, "b begins": 1, "b": 1, "c": 1}
+
+
+async def test_a_leg_whose_run_is_claimed_anew_here_ends_before_the_run_goes_on(world):
+    async with world.durable() as durable:
+        task = await begun(world, durable)
+        now = world.clock.now
+        (lease,) = await world.disk.claim("here", now=now + 61, until=now + 122, run_id="r")
+        again = asyncio.ensure_future(serve_one(durable._settings, durable._works, lease))
         await until(lambda: world.ran["b begins"] == 2)
         world.gates["b"].set()
-        await world.comes_to("r", "completed")
+        await again
         assert (await world.clock.run(task)).result == Ok("c")
     assert world.ran["c"] == 1
     assert world.ran["b"] == 1
 
 
-async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
-    from awaitpy.durable import UnknownRun
+async def test_nothing_is_reported_of_a_leg_that_lost_its_lease_and_raises(world):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
 
+    async def stubborn(step) -> None:
+        try:
+            await step("b", world.gated, "b")
+        finally:
+            raise GeneratorExit
+
+    world.flows.append(stubborn)
+    async with world.durable() as durable:
+        task = asyncio.ensure_future(durable.start(stubborn, run_id="r"))
+        await until(lambda: world.ran["b begins"])
+        assert await world.disk.delete("r")
+        world.gates["b"].set()
+        await world.clock.run(asyncio.ensure_future(asyncio.wait([task])))
+    gc.collect()
+    assert isinstance(task.exception(), UnknownRun)
+    assert reported == []
+
+
+async def test_a_heartbeat_that_comes_late_ends_no_newer_work(world):
+    """What came to rest while it was asked is not lost."""
+    async with world.durable(lease=60) as durable:
+        task = await begun(world, durable)
+        old = durable._works.leases()
+        world.gates["b"].set()
+        await task
+        durable._works.renewed(old, world.clock.now + 60, ["r"])
+        world.gates.clear()
+        await durable.rewind("r", "b")
+        again = await begun(world, durable)
+        durable._works.renewed(old, world.clock.now + 60, ["r"])
+        await turns()
+        world.gates["b"].set()
+        assert (await again).result == Ok("c")
+    assert world.ran["b begins"] == 2
+
+
+async def test_a_run_that_is_deleted_under_work_may_be_started_anew_at_once(world):
+    async with world.durable() as durable:
+        first = await begun(world, durable)
+        assert await durable.delete("r")
+        again = await begun(world, durable)
+        world.gates["b"].set()
+        assert (await again).result == Ok("c")
+        await world.clock.run(asyncio.ensure_future(asyncio.wait([first])))
+        assert first.result().result == Ok("c")  # the same id is the same run
+    assert world.ran == {"a": 2, "b begins": 2, "b": 1, "c": 1}
+
+
+async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
     async with world.durable() as durable:
         task = await begun(world, durable)
         assert await durable.delete("r")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from awaitpy import Err, MigrationGap, Ok, create_hook, drop_step, pending_hook, rename_step, workflow
+from awaitpy.durable import StoreError, Tries
+
+from .conftest import until
 
 
 def flows(world):
@@ -58,3 +65,47 @@ async def test_a_missing_migration_parks_the_run_and_writes_no_journal(world):
     async with world.durable(world.reopened(), workflows=[third]) as durable:
         assert (await durable.resume("r")).result == Ok("yes")
     assert world.ran == {"a": 1, "gone": 1, "yes": 1}
+
+
+@pytest.mark.parametrize("error", [StoreError("the row is too large"), OverflowError("too large")])
+async def test_a_migrated_run_that_the_store_will_not_keep_is_tried_again_and_then_parked(world, error):
+    first, third, _ = flows(world)
+    async with world.durable(workflows=[first]) as durable:
+        await durable.start(first, run_id="r")
+        await durable.deliver(await world.hook(durable, "r"), "yes")
+    store = world.reopened()
+
+    def refuses(verb, n):
+        if verb == "rewrite":
+            raise error
+
+    store.before = refuses
+    async with world.serving(store, workflows=[third], tries=Tries(limit=2, delay=10)) as durable:
+        await until(lambda: world.clock.tick(1) or store.asked.count("rewrite") == 2)
+        record = await world.parked(durable, "r")
+        assert (record.tries, record.version, record.leased_by) == (2, 1, None)
+        assert str(error) in record.trouble
+    async with world.durable(world.reopened(), workflows=[third]) as durable:
+        assert (await durable.resume("r")).result == Ok("yes")
+    assert world.ran == {"a": 1, "gone": 1, "yes": 1}
+
+
+async def test_a_migrated_run_that_can_not_be_kept_for_the_moment_is_migrated_later(world):
+    first, third, _ = flows(world)
+    async with world.durable(workflows=[first]) as durable:
+        await durable.start(first, run_id="r")
+        await durable.deliver(await world.hook(durable, "r"), "yes")
+
+    def gone(verb, n):
+        if verb == "rewrite":
+            raise StoreError("gone", transient=True)
+
+    async with world.durable(world.reopened(), workflows=[third]) as durable:
+        durable._settings.store.before = gone
+        task = asyncio.ensure_future(durable.start(third, run_id="r"))
+        with pytest.raises(StoreError, match="gone"):
+            await world.clock.run(task)
+        record = await durable.get("r")
+        assert (record.status, record.tries, record.version) == ("suspended", 0, 1)
+        durable._settings.store.before = lambda verb, n: None
+        assert (await durable.start(third, run_id="r")).result == Ok("yes")

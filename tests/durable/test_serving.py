@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from awaitpy import DuplicateStepKey, Ok, WorkflowDrift, workflow
-from awaitpy.durable import DurableClosed, StoreError, Tries
+from awaitpy.durable import DurableClosed, LegCancelled, StoreError, Tries
 
 from .conftest import turns, until
 
@@ -139,6 +139,27 @@ async def test_an_unexpected_error_is_tried_again_and_then_parked_with_its_trace
     assert world.ran == {"a": 1, "b": 3}
 
 
+async def test_a_run_that_cancels_its_own_task_has_failed_and_is_parked_in_the_end(world):
+    async def broken_timeout() -> None:
+        world.do("try")
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    async def flow(step) -> None:
+        await step("a", world.do, "a")
+        await step("b", broken_timeout)
+
+    async with world.serving(workflows=[flow], tries=Tries(limit=3, delay=10)) as durable:
+        outcome = await durable.start(flow, run_id="r")
+        assert isinstance(outcome.result.error.cause, LegCancelled)
+        assert "'r' was cancelled from within" in str(outcome.result.error)
+        record = await tried(world, durable, 3)
+        assert record.parked
+        assert "in broken_timeout" in record.trouble
+        assert "LegCancelled: Run 'r' was cancelled from within" in record.trouble
+    assert world.ran == {"a": 1, "try": 3}
+
+
 async def tried(world, durable, times):
     for _ in range(100_000):
         record = await durable.get("r")
@@ -265,14 +286,36 @@ async def test_who_waits_for_a_run_still_gets_it_when_serve_is_cancelled(world):
     assert world.ran["b begins"] == 1
 
 
+async def test_a_stop_is_not_lost_when_serve_has_not_begun(world):
+    """As by a signal while the process starts up."""
+    durable = world.durable()
+    durable.stop()
+    async with durable:
+        await durable.serve()
+        await durable.enqueue(world.plain, 1, run_id="r")
+    async with durable:
+        serving = asyncio.ensure_future(durable.serve())
+        durable.stop()
+        await serving
+        await durable.serve()
+    assert world.ran == {}
+    async with durable:
+        serving = asyncio.ensure_future(durable.serve())
+        await world.comes_to("r", "completed")
+        durable.stop()
+        await serving
+    assert world.ran == {1: 1}
+
+
 async def test_serving_needs_an_open_durable(world):
     with pytest.raises(DurableClosed):
         await world.durable().serve()
 
 
-async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog):
+@pytest.mark.parametrize("error", [StoreError("the disk is full"), OSError("the disk is full")])
+async def test_serve_outlives_a_store_that_can_not_be_asked(world, caplog, error):
     def down(verb, n):
-        raise StoreError("the disk is full")
+        raise error
 
     async with world.serving() as durable:
         await turns()
@@ -327,3 +370,5 @@ def test_the_policy_is_data():
     error = UnexpectedError("a", OSError())
     tries = Tries(limit=6, delay=1, backoff=10, max_delay=150)
     assert [tries.next(n, error) for n in range(1, 7)] == [1, 10, 100, 150, 150, None]
+    assert Tries(limit=10**9).next(10**8, error) == 300
+    assert Tries(limit=10**9, delay=0.0).next(10**8, error) == 0
