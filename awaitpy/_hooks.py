@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overlo
 import attrs
 import msgspec
 
-from awaitpy import _tree, _wire
+from awaitpy import _arguments, _tree, _wire
 from awaitpy._incoming import as_delivery, check_payload, equal
 from awaitpy._payload import misfit_of
 from awaitpy._state import ResumeState, changed
@@ -56,14 +56,20 @@ class Won(msgspec.Struct, Generic[T_co], frozen=True):
     value: T_co
 
 
+_HOOK_ID: Final = "Give the hook_id that create_hook gave, or one that you keep as text."
+_MADE: Final = "Let new_id make a text that nobody else makes, or leave it out."
+_DELIVERY_ID: Final = "Give str(the id that the sender sent), or none."
+_METHODS: Final = 'Give a list of names, such as methods=["POST", "PUT"].'
+
+
 def create_hook(*, many: bool = False, new_id: Callable[[], str] | None = None) -> Hook:
     """Give a new hook with an unguessable id (128 random bits, unless `new_id` makes it).
 
     In a workflow call it by a step, so that the id is the same on every re-run. With `many` the hook
     takes any number of deliveries, and each wait on it the next one.
     """
-    hook_id = os.urandom(16).hex() if new_id is None else new_id()
-    return Hook(hook_id, f"hook:{hook_id}", many)
+    hook_id = os.urandom(16).hex() if new_id is None else _arguments.name("A hook id", new_id(), _MADE)
+    return Hook(hook_id, f"hook:{hook_id}", bool(many))
 
 
 @overload
@@ -95,21 +101,32 @@ def pending_hook(
     first wait. `accept` judges the payload: on `Err(reason)` or `Err(Refusal(...))` the delivery is
     not consumed and the run ends with `HookRejected`. `methods` are the HTTP methods it takes.
     """
+    if hook_id.__class__ is not str or not hook_id or not hook_id.isascii():
+        hook_id = _arguments.name("A hook id", hook_id, _HOOK_ID)
     wait = Wait(
         payload=payload,
         timeout=seconds(timeout),
         accept=accept,
-        methods=None if methods is None else tuple(m.upper() for m in methods),
-        many=many,
+        methods=None if methods is None else _upper(methods),
+        many=bool(many),
     )
     return Err(PendingHook(hook_id, metadata=metadata, wait=wait))
 
 
+def _upper(methods: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(methods, str):
+        raise TypeError(f"methods= is {methods!r}, one str. {_METHODS}")
+    return tuple(_arguments.name("An HTTP method", method, _METHODS).upper() for method in methods)
+
+
 def seconds(timeout: timedelta | float | None) -> timedelta | None:
-    """Read a timeout: a timedelta, or seconds."""
+    """Read a timeout: a timedelta, or seconds. Raises ValueError for what is neither, or no number."""
     if timeout is None or isinstance(timeout, timedelta):
         return timeout
-    return timedelta(seconds=timeout)
+    try:
+        return timedelta(seconds=timeout)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"timeout= is a timedelta or seconds, not {timeout!r:.40}.") from error
 
 
 def first_of(*waits: Result[T, PendingHook]) -> Result[Won[T], PendingHook]:
@@ -130,12 +147,13 @@ def system_time() -> datetime:
 
 
 def moment(time: Moment) -> datetime:
-    """Read a time: an aware datetime or epoch seconds."""
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise ValueError("A time needs a zone: give datetime.now(timezone.utc), not a naive one.")
-        return time.astimezone(UTC)
-    return datetime.fromtimestamp(time, UTC)
+    """Read a time: an aware datetime or epoch seconds. Raises ValueError for what is neither."""
+    try:
+        if isinstance(time, datetime):
+            return _arguments.in_utc(time)
+        return datetime.fromtimestamp(time, UTC)
+    except (TypeError, OverflowError, OSError) as error:
+        raise ValueError(f"A time is an aware datetime or epoch seconds, not {time!r:.40}.") from error
 
 
 _LOST: Final = "lost to another hook, whose answer came first and is kept"
@@ -158,6 +176,8 @@ def inject_hook(
     Raises `UnknownHook`, `MethodNotAllowed`, `InvalidPayload`, `HookAlreadyResolved`, `HookExpired`
     or `RunFinished`.
     """
+    if delivery_id is not None and delivery_id.__class__ is not str:
+        delivery_id = _arguments.plain("delivery_id", delivery_id, _DELIVERY_ID)
     key = _tree.child_with(state, hook_id)
     if key is not None:
         given = inject_hook(
@@ -295,8 +315,16 @@ def _end_of_wait(hook: OpenHook, hooks: Mapping[str, OpenHook]) -> datetime | No
     return max(ends) if len(ends) == len(deadlines) else None
 
 
+_CLASSES: Final = (str, str, bool)
+
+
 def created(hook: Hook) -> tuple[_wire.Form, bytes]:
-    """Encode a hook for the journal."""
+    """Encode a hook for the journal. Raises TypeError or ValueError for one that can't be waited for."""
+    if (
+        not hook.hook_id
+        or (hook.hook_id.__class__, hook.step_key.__class__, hook.many.__class__) != _CLASSES
+    ):
+        raise TypeError(f"{hook!r} has a field of another class than Hook says. Make it by create_hook.")
     return _wire.PLAIN, _wire.encode(hook)
 
 

@@ -34,7 +34,8 @@ _FIELDS: Final = r"\$(\.\w+|\[(\d+|\.\.\.)\])*"
 def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Raw:
     """Encode an injected value: plain data, or an object of a class that MessagePack carries."""
     try:
-        encode(delivery_id)
+        if delivery_id is not None and not delivery_id.isascii():
+            encode(delivery_id)
         if _fidelity.offender(value) is None:
             return msgspec.Raw(encode(value))
         form, data = _codecs.of_type(_class_of(value)).encode(value)

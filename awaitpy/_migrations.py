@@ -14,6 +14,7 @@ import msgspec
 from awaitpy import _wire
 from awaitpy import _workflow as workflows
 from awaitpy._annotations import MISSING
+from awaitpy._arguments import is_unicode
 from awaitpy._change import Change, of_entry, of_hook
 from awaitpy._state import ResumeState, changed
 from awaitpy._tables import Race
@@ -55,6 +56,7 @@ def rename_step(state: ResumeState, old: str, new: str, *, missing_ok: bool = Fa
     keys = _keys(state)
     if old not in keys:
         return _missing(state, old, missing_ok)
+    new = _key(new)
     if new in keys and new != old:
         raise _taken(state, old, new)
     return _renamed(state, {old: new})
@@ -66,7 +68,7 @@ def rename_scope(state: ResumeState, old: str, new: str, *, missing_ok: bool = F
     As `rename_step` of each key `old/...` to `new/...`, and with the same errors.
     """
     keys = _keys(state)
-    names = {key: f"{new}/{key[len(old) + 1 :]}" for key in keys if key.startswith(f"{old}/")}
+    names = {key: _key(f"{new}/{key[len(old) + 1 :]}") for key in keys if key.startswith(f"{old}/")}
     if not names:
         return _missing(state, f"{old}/", missing_ok)
     for before, after in names.items():
@@ -187,8 +189,6 @@ def _taken(state: ResumeState, old: str, new: str) -> DuplicateStepKey:
 
 def _renamed(state: ResumeState, names: dict[str, str]) -> ResumeState:
     """Give the state with other keys: in the journal, at the open waits, and where hooks were closed."""
-    for new in names.values():
-        _refuse_no_key(new)
     names = {**names, **{UNDOING + old: UNDOING + new for old, new in names.items()}}
     entries = [_named(entry, names) for entry in state.entries.values()]
     notes = [_replace(note, key=names.get(note.key, note.key)) for note in state.underway.values()]
@@ -227,13 +227,10 @@ def _at(hook: OpenHook, names: dict[str, str]) -> OpenHook:
     return _replace(hook, step_key=names[hook.step_key]) if hook.step_key in names else hook
 
 
-def _refuse_no_key(key: str) -> None:
-    try:
-        usable = bool(_wire.encode(key)) and key != ""
-    except UnicodeEncodeError:
-        usable = False
-    if not usable:
-        raise StepMisuse(f"A step key is a non-empty str of Unicode, not {key!r:.40}.")
+def _key(given: Any) -> str:
+    if not isinstance(given, str) or not given or not is_unicode(given):
+        raise StepMisuse(f"A step key is a non-empty str of Unicode, not {given!r:.40}.")
+    return str.__str__(given)
 
 
 # --- versions -----------------------------------------------------------------------------------

@@ -106,12 +106,12 @@ class Contest:
         scoped: Callable[[str, Branch], Any],
         outer: Branch | None,
     ) -> None:
-        if not branches or not all(name and "/" not in name for name in branches):
+        if not branches or not all(map(_is_name, branches)):
             raise ValueError(
                 f"step.race({key!r}) takes a dict of at least one branch, each under a name without '/'."
             )
         self._session, self._key, self._outer = session, key, outer
-        self._branches = dict(branches)
+        self._branches = {str.__str__(name): branch for name, branch in branches.items()}
         self._lanes = {name: Branch(f"{key}/{name}/", outer) for name in self._branches}
         self._steps = {name: scoped(name, branch) for name, branch in self._lanes.items()}
 
@@ -290,3 +290,7 @@ def _closing(
         else:
             closing.append(hook.hook_id)
     return closing
+
+
+def _is_name(given: Any) -> bool:
+    return isinstance(given, str) and bool(given) and "/" not in given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -12,6 +12,7 @@ from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy import errors
 from awaitpy._annotations import Unresolved
+from awaitpy._arguments import name, whole
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
 from awaitpy._legs import leg
@@ -19,6 +20,7 @@ from awaitpy._policy import in_seconds
 from awaitpy._session import Session
 from awaitpy._state import ResumeState, changed
 from awaitpy._step import BoundStep, working
+from awaitpy._workflow import VERSION
 from awaitpy.errors import JournalError
 from awaitpy.result import Err, Ok, Result
 
@@ -64,6 +66,8 @@ class Runner:
       seconds; for a longer one the run is suspended.
     - `sleep`: awaited with seconds for those; `entropy`: gives so many random bytes. Tests hand in
       their own.
+
+    Raises TypeError or ValueError for a `run_id`, `version`, `retired` or `hold` that is none.
     """
 
     def __init__(
@@ -80,15 +84,15 @@ class Runner:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._run_id = run_id
-        self._version = version
+        self._run_id = None if run_id is None else name("run_id=", run_id, _RUN_ID)
+        self._version = None if version is None else whole("version=", version, VERSION)
         self._settings = Settings(
             codecs=_codecs if converter is None else payloads.Codecs(converter),
             clock=system_time if clock is None else (lambda: moment(clock())),
             checkpoint=checkpoint,
             on_event=on_event,
-            retired=frozenset(retired),
-            hold=in_seconds(hold),
+            retired=_keys(retired),
+            hold=_not_negative(hold),
             sleep=sleep,
             entropy=entropy,
             children=_children,
@@ -113,7 +117,7 @@ class Runner:
             workflows.bind(flow, args, kwargs)  # what it does not take needs no type
             raise
         return ResumeState(
-            run_id=self._run_id or self._settings.entropy(16).hex(),
+            run_id=self._run_id or bytes(self._settings.entropy(16)).hex(),
             workflow=flow.name,
             version=self._version_of(flow),
             revision=0,
@@ -196,6 +200,22 @@ class Runner:
         if state.version > version and state.end is None:
             return _interrupted(state, errors.VersionMismatch(flow.name, state.version, version))
         return None
+
+
+_RUN_ID: Final = "Give a text that is the run's own, such as the id of its order; without it one is made."
+
+
+def _keys(retired: Collection[str]) -> frozenset[str]:
+    if isinstance(retired, str):
+        raise TypeError(f"retired= is {retired!r}, one str: give a set of keys, such as {{{retired!r}}}.")
+    return frozenset(retired)
+
+
+def _not_negative(hold: timedelta | float) -> float:
+    seconds = in_seconds(hold)
+    if not seconds >= 0:  # NaN too
+        raise ValueError(f"hold= is a timedelta or seconds from 0 on, not {hold!r}.")
+    return seconds
 
 
 def _children() -> Children:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from awaitpy import _tree, _wire
+from awaitpy._arguments import text
 from awaitpy._tables import Tables
 from awaitpy._wire import (
     CHILD,
@@ -226,8 +227,10 @@ def cancel(state: ResumeState, reason: str = "") -> ResumeState:
     """Give a state whose next `resume` ends with `Err(Cancelled(reason))`, its undo included.
 
     No new step of the workflow runs then, and no wait is answered. A finished run stays as it is, and
-    so does one that is being undone or is cancelled already.
+    so does one that is being undone or is cancelled already. Raises TypeError or ValueError for a reason
+    that is no text.
     """
+    reason = text("The reason of a cancellation", reason, "Say why in words, or leave it out.")
     if state.end is not None or state.cancelled is not None or state.undoing:
         return state
     return changed(state, cancelled=reason)

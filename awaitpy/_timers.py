@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from awaitpy._arguments import in_utc
 from awaitpy._policy import in_seconds
 from awaitpy._tables import noted
 from awaitpy._tree import waiting
@@ -33,9 +34,7 @@ def pending_timer(
     if (duration is None) == (until is None):
         raise ValueError("pending_timer takes a duration or until=, one of the two.")
     if until is not None:
-        if until.tzinfo is None:
-            raise ValueError("A time needs a zone: give datetime.now(timezone.utc), not a naive one.")
-        return Err(PendingTimer(until=until.astimezone(UTC)))
+        return Err(PendingTimer(until=in_utc(until)))
     return Err(PendingTimer(duration=timedelta(seconds=in_seconds(duration or 0))))
 
 

@@ -13,6 +13,8 @@ from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
 from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
+from awaitpy._arguments import is_unicode, whole
+from awaitpy._arguments import name as named
 from awaitpy._wire import End, Payload
 from awaitpy.errors import JournalError, PendingHook
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 _DECLARED: Final = "__awaitpy_workflow__"
+VERSION: Final = "Count versions 1, 2, 3."
 _NO_MIGRATIONS: Final[Mapping[int, Callable[[ResumeState], ResumeState]]] = MappingProxyType({})
 
 
@@ -37,8 +40,12 @@ def workflow(
 
     Without it the name is the function's `__qualname__` and the version 1. `migrations` holds pure
     functions from state to state, by the version of the state that each takes to the next one. Raises
-    ValueError for one that leads beyond `version`.
+    ValueError for one that leads beyond `version`, and TypeError or ValueError for a name that is no
+    text or a version that is no int.
     """
+    if name is not None:
+        name = named("name=", name, "Name the workflow by a text that stays, or leave it out.")
+    version = whole("version=", version, VERSION)
     beyond = [from_version for from_version in migrations if from_version >= version]
     if beyond:
         raise ValueError(
@@ -158,6 +165,9 @@ def recorded(
 ) -> tuple[tuple[Payload, ...], dict[str, Payload]]:
     """Encode the arguments of a run. Raises `JournalError` for one that would come back changed."""
     positional = tuple([_encoded(flow, i, value, codecs) for i, value in enumerate(args)])
+    for name in kwargs:
+        if not is_unicode(name):
+            raise _refused(flow, name, "$", "its name is no Unicode: half of a surrogate pair")
     return positional, {name: _encoded(flow, name, value, codecs) for name, value in kwargs.items()}
 
 

@@ -106,12 +106,14 @@ class HookTaken(AwaitpyError):
 class StoreError(AwaitpyError):
     """The store could not do what was asked: a full disk, a lost connection, a locked file.
 
-    Nothing is half-written. `transient` says whether the same call may work a moment later.
+    Nothing is half-written. `transient` says whether the same call may work a moment later, and `waited`
+    that the store has waited for that itself, for as long as it was told to be patient.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, waited: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+        self.waited = waited
 
 
 class Store(Protocol):
@@ -230,6 +232,10 @@ class Store(Protocol):
         """Remove the runs of these statuses that were last saved before then; give how many."""
         ...
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
-        """Return when a run may have become due by another hand, or after `timeout` seconds."""
+    def changed(self, timeout: float) -> Awaitable[None]:
+        """Return when a run may have become due by another hand, or after `timeout` seconds.
+
+        An async function; or one that gives an awaitable, and so knows the task that will wait. What came
+        between two waits of a task is not missed, whoever else waited meanwhile.
+        """
         ...

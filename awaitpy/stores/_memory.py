@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from awaitpy.durable._store import Head, HookTaken, Lease, LeaseLost, Line, Query, StoredRun
 from awaitpy.stores import _metadata
 from awaitpy.stores._bell import Bell
+from awaitpy.stores._texts import check_texts, kept
 
 
 class _Run(msgspec.Struct, kw_only=True):
@@ -30,7 +31,7 @@ class _Run(msgspec.Struct, kw_only=True):
         return due if self.lease is None else max(due, self.lease.until)
 
     def keep(self, head: Head, now: float) -> None:
-        self.head, self.updated = msgspec.structs.replace(head, hooks=()), now
+        self.head, self.updated = _kept(head), now
         self.revision += 1
 
     def shown(self, run_id: str, lines: Sequence[bytes] = ()) -> StoredRun:
@@ -74,11 +75,12 @@ class MemoryStore:
         lease: tuple[str, float] | None = None,
     ) -> Lease | bool:
         """Add a run; see `Store.create`."""
+        check_texts(run_id, head.workflow, head.status, None if lease is None else lease[0])
         if run_id in self._runs:
             return False
-        kept = _metadata.encode(metadata)
+        items = _metadata.encode(metadata)
         self._know(run_id, head.hooks)
-        run = _Run(head=msgspec.structs.replace(head, hooks=()), metadata=kept, created=now, updated=now)
+        run = _Run(head=_kept(head), metadata=items, created=now, updated=now)
         self._runs[run_id] = run
         self._ring(run)
         return True if lease is None else self._lease(run_id, *lease)
@@ -107,6 +109,7 @@ class MemoryStore:
         release: bool = False,
     ) -> bool:
         """Replace the head of a run; see `Store.save`."""
+        check_texts(run_id, head.workflow, head.status)
         run = self._runs.get(run_id) if lease is None else self._leased(lease)
         if run is None or run.revision != revision:
             return False
@@ -121,6 +124,7 @@ class MemoryStore:
         self, run_id: str, head: Head, lines: Sequence[Line], *, revision: int, now: float
     ) -> bool:
         """Replace the head and the journal of a run; see `Store.rewrite`."""
+        check_texts(run_id, head.workflow, head.status)
         run = self._runs.get(run_id)
         if run is None or run.revision != revision or run.held(now):
             return False
@@ -141,6 +145,7 @@ class MemoryStore:
         workflows: Sequence[str] | None = None,
     ) -> list[Lease]:
         """Lease runs; see `Store.claim`."""
+        check_texts(owner)
         if run_id is not None:
             asked = self._runs.get(run_id)
             free = [] if asked is None or asked.held(now) else [run_id]
@@ -197,13 +202,14 @@ class MemoryStore:
             await self.delete(run_id)
         return len(old)
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`."""
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     def _know(self, run_id: str, hooks: Iterable[str]) -> None:
         """Put hooks into the index, all of them or none."""
         new = dict.fromkeys(hooks, run_id)
+        check_texts(*new)
         for hook_id in new:
             if self._hooks.get(hook_id, run_id) != run_id:
                 raise HookTaken(hook_id, run_id)
@@ -236,6 +242,10 @@ class MemoryStore:
     def _ring(self, run: _Run) -> None:
         if run.head.due is not None:
             self._bell.ring()
+
+
+def _kept(head: Head) -> Head:
+    return msgspec.structs.replace(head, hooks=(), trouble=kept(head.trouble))
 
 
 def _hooks(lines: Sequence[Line]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Literal, TypeVar
 
 from awaitpy.durable._store import StoreError
 from awaitpy.stores import _sqlite_queries as queries
-from awaitpy.stores._bell import Bell
+from awaitpy.stores._bell import Bell, Caller, Seen, caller
 from awaitpy.stores._sqlite_errors import told
+from awaitpy.stores._sqlite_lent import Loan, check_kind, plain_rows
 from awaitpy.stores._sqlite_schema import configure, migrate
 from awaitpy.stores._sqlite_thread import Thread
 from awaitpy.stores._sqlite_verbs import Verbs
@@ -27,9 +28,11 @@ class SQLiteStore(Verbs):
 
     `timeout` is how many seconds to wait for the lock of another process; after `poll` seconds at most,
     `changed` sees what other processes did. Instead of a path, `connection` may be one that you opened
-    with `check_same_thread=False`: it is the store's own until `close`, which leaves it open.
+    with `check_same_thread=False`: it is the store's own until `close`, which leaves it open and sets it to
+    what it was. `open` refuses one that is in a transaction.
 
-    Raises ValueError for a path and a connection, or neither, or a path that is no file.
+    Raises ValueError for a path and a connection, or neither, or a path that is no file, and TypeError for
+    a connection that is none of `sqlite3`.
     """
 
     def __init__(
@@ -43,19 +46,24 @@ class SQLiteStore(Verbs):
     ) -> None:
         if (path is None) is (connection is None):
             raise ValueError("An SQLiteStore needs either the path of a file or a connection=.")
+        if connection is not None:
+            check_kind("connection=", connection)
+        if isinstance(path, sqlite3.Connection):
+            raise TypeError("A connection is given by name: SQLiteStore(connection=...).")
         if path in {"", ":memory:"}:
             raise ValueError("An SQLiteStore is kept in a file; in memory there is the MemoryStore.")
         if synchronous not in {"EXTRA", "FULL", "NORMAL"}:
             raise ValueError(f"synchronous={synchronous!r} is not 'FULL', 'NORMAL' or 'EXTRA'.")
         self._path: Final = os.fspath(path or "")
         self._connection: Final = connection
+        self._loan: Loan | None = None
         self._synchronous: Final = synchronous
         self._timeout: Final = timeout
         self._poll: Final = poll
         self._bell: Final = Bell()
         self._writer: Thread | None = None
         self._reader: Thread | None = None
-        self._seen = 0
+        self._seen: Final = Seen()
 
     async def open(self) -> None:
         """Open the file, make it if there is none, and bring its tables to this version.
@@ -83,12 +91,17 @@ class SQLiteStore(Verbs):
             if reader is not writer:
                 await reader.stop()
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`."""
-        while not await self._bell.wait(min(timeout, self._poll)):
+        return self._changed(timeout, caller())
+
+    async def _changed(self, timeout: float, task: Caller) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+        seen = self._seen.by(task)
+        while not await self._bell.rang(min(timeout, self._poll), task):
             timeout -= self._poll
-            seen, self._seen = self._seen, await self._read(queries.data_version)
-            if self._seen != seen or timeout <= 0:
+            version = await self._read(queries.data_version)
+            self._seen.see(task, version)
+            if version != seen or timeout <= 0:
                 return
 
     def within(self, connection: sqlite3.Connection) -> Verbs:
@@ -96,8 +109,9 @@ class SQLiteStore(Verbs):
 
         They run at once, in the thread that calls, and nothing is committed: your commit keeps what you
         and they wrote, and your rollback takes back both. If a verb fails it has written nothing, and
-        your transaction goes on.
+        your transaction goes on. Raises TypeError for what is no connection of `sqlite3`.
         """
+        check_kind("within()", connection, "Give the one that your transaction is on.")
         return _Joined(connection)
 
     def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> Awaitable[T]:
@@ -113,19 +127,18 @@ class SQLiteStore(Verbs):
         return await _open(self._reader).ask(work, writes=False)
 
     def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._prepared(self._connection)
-        db = sqlite3.connect(self._path, timeout=self._timeout)
+        if self._connection is None:
+            db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+        else:
+            db, self._loan = self._connection, Loan(self._connection)
         try:
-            return self._prepared(db)
+            if self._loan is not None:
+                self._loan.take()
+            configure(db, self._synchronous, self._timeout)
+            migrate(db)
         except BaseException:
-            db.close()
+            self._leave(db)
             raise
-
-    def _prepared(self, db: sqlite3.Connection) -> sqlite3.Connection:
-        db.isolation_level = None  # transactions are begun here, not by the module
-        configure(db, self._synchronous, self._timeout)
-        migrate(db)
         return db
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -134,8 +147,10 @@ class SQLiteStore(Verbs):
         return db
 
     def _leave(self, db: sqlite3.Connection) -> None:
-        if db is not self._connection:
+        if self._loan is None:
             _close(db)
+        else:
+            self._loan.give_back()
 
 
 class _Joined(Verbs):
@@ -146,14 +161,16 @@ class _Joined(Verbs):
 
     async def _write(self, work: Callable[[sqlite3.Connection], T], *, rings: bool = False) -> T:  # noqa: ARG002  nothing is due before the user's commit
         try:
-            self._begin()
-            return _saved(self._db, work)
+            with plain_rows(self._db):
+                self._begin()
+                return _saved(self._db, work)
         except sqlite3.Error as error:
             raise told(error) from None
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return work(self._db)
+            with plain_rows(self._db):
+                return work(self._db)
         except sqlite3.Error as error:
             raise told(error) from None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitpy._arguments import is_unicode
 from awaitpy.durable._store import Head, Lease, Query, StoredRun
 from awaitpy.stores import _metadata
 
@@ -65,7 +66,7 @@ NEWEST: Final = (float("inf"), "")
 
 def load(db: Connection, run_id: str, tail: bool) -> StoredRun | None:
     """`Store.load`."""
-    row = db.execute(f"{_RUN} WHERE run_id = ?", (run_id,)).fetchone()
+    row = db.execute(f"{_RUN} WHERE run_id = ?", (run_id,)).fetchone() if is_unicode(run_id) else None
     if row is None:
         return None
     first, end = places(row[-1])
@@ -78,6 +79,8 @@ def load(db: Connection, run_id: str, tail: bool) -> StoredRun | None:
 
 def find(db: Connection, hook_id: str) -> str | None:
     """`Store.find`."""
+    if not is_unicode(hook_id):
+        return None
     row = db.execute(
         "SELECT run_id FROM awaitpy_hooks JOIN awaitpy_runs ON run = id WHERE hook_id = ?", (hook_id,)
     ).fetchone()
@@ -86,7 +89,7 @@ def find(db: Connection, hook_id: str) -> str | None:
 
 def next_due(db: Connection, now: float, workflows: Sequence[str] | None) -> float | None:
     """`Store.next_due`."""
-    asked = set(_workflows(db) if workflows is None else workflows)
+    asked = _asked(db, workflows)
     free = chain.from_iterable(db.execute(_NEXT_DUE, (workflow, now)).fetchall() for workflow in asked)
     over = (time for workflow, time in db.execute(_NEXT_OVER, (now,)) if workflow in asked)
     return min(chain(chain.from_iterable(free), over), default=None)
@@ -127,7 +130,7 @@ def longest_due(
     db: Connection, now: float, limit: int, workflows: Sequence[str] | None
 ) -> list[tuple[int, str]]:
     """Give the number and id of the runs that are free and longest due."""
-    asked = set(_workflows(db) if workflows is None else workflows)
+    asked = _asked(db, workflows)
     found = (db.execute(_DUE, (workflow, now, now, limit)).fetchall() for workflow in asked)
     return [(run, run_id) for _, run, run_id in heapq.nsmallest(limit, chain.from_iterable(found))]
 
@@ -140,6 +143,10 @@ def old_runs(db: Connection, before: float, statuses: Sequence[str], limit: int)
         if status in statuses
     )
     return list(chain.from_iterable(groups))[:limit]
+
+
+def _asked(db: Connection, workflows: Sequence[str] | None) -> set[str]:
+    return set(_workflows(db) if workflows is None else filter(is_unicode, workflows))
 
 
 def _workflows(db: Connection) -> Iterator[str]:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitpy._arguments import is_unicode
 from awaitpy.durable._store import Head, HookTaken, Lease, LeaseLost, Line
 from awaitpy.stores import _metadata
 from awaitpy.stores._sqlite_queries import longest_due, old_runs, places
+from awaitpy.stores._texts import check_texts, kept
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -46,11 +48,12 @@ def create(
     lease: tuple[str, float] | None,
 ) -> Lease | bool:
     """`Store.create`."""
+    check_texts(run_id, head.workflow, head.status, None if lease is None else lease[0])
     if db.execute("SELECT 1 FROM awaitpy_runs WHERE run_id = ?", (run_id,)).fetchone():
         return False
-    kept = _metadata.encode(metadata).decode()
+    items = _metadata.encode(metadata).decode()
     hooks = _new_hooks(db, None, run_id, head.hooks)
-    run: int = db.execute(_CREATE, (run_id, kept, now, now, *_columns(head))).lastrowid or 0
+    run: int = db.execute(_CREATE, (run_id, items, now, now, *_columns(head))).lastrowid or 0
     _know(db, run, hooks)
     return True if lease is None else _lease(db, [(run, run_id)], *lease)[0]
 
@@ -75,6 +78,7 @@ def save(
     release: bool,
 ) -> bool:
     """`Store.save`."""
+    check_texts(run_id, head.workflow, head.status)
     found = _at(db, run_id) if lease is None else _leased(db, lease)
     if found is None or found[1] != revision:
         return False
@@ -89,6 +93,7 @@ def rewrite(
     db: Connection, run_id: str, head: Head, lines: Sequence[Line], revision: int, now: float
 ) -> bool:
     """`Store.rewrite`."""
+    check_texts(run_id, head.workflow, head.status)
     found = _at(db, run_id)
     if found is None or found[1] != revision or (found[2] is not None and found[2] > now):
         return False
@@ -111,6 +116,7 @@ def claim(
     workflows: Sequence[str] | None,
 ) -> list[Lease]:
     """`Store.claim`."""
+    check_texts(owner)
     if run_id is None:
         free = longest_due(db, now, limit, workflows)
     else:
@@ -153,6 +159,8 @@ def purge(db: Connection, before: float, statuses: Sequence[str], limit: int) ->
 
 def _at(db: Connection, run_id: str) -> tuple[int, int, float | None] | None:
     """Give the number, revision and end of the lease of a run."""
+    if not is_unicode(run_id):
+        return None
     found: tuple[int, int, float | None] | None = db.execute(
         "SELECT id, revision, until FROM awaitpy_runs WHERE run_id = ?", (run_id,)
     ).fetchone()
@@ -189,6 +197,7 @@ def _new_hooks(db: Connection, run: int | None, run_id: str, hooks: Iterable[str
     for hook_id in dict.fromkeys(hooks):
         if hook_id is None:
             continue
+        check_texts(hook_id)
         known = db.execute("SELECT run FROM awaitpy_hooks WHERE hook_id = ?", (hook_id,)).fetchone()
         if known is None:
             new.append(hook_id)
@@ -222,5 +231,5 @@ def _columns(head: Head) -> tuple[Any, ...]:
         head.settled,
         head.due,
         head.tries,
-        head.trouble,
+        kept(head.trouble),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from awaitpy.durable._store import HookTaken, LeaseLost
+from awaitpy.durable._store import HookTaken, LeaseLost, StoreError
 from awaitpy.stores._sqlite_errors import told
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 _PER_TURN: Final = 16
 """How many tasks are woken in one turn of the event loop, so that others get in between."""
-_REFUSALS: Final = (LeaseLost, HookTaken)
+_REFUSALS: Final = (LeaseLost, HookTaken, StoreError)
 """Raised before anything was written: the transaction can go on."""
 
 

@@ -1,4 +1,4 @@
-"""What a text has to be so that a server keeps it as it is."""
+"""What a text has to be so that a store keeps it as it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from awaitpy.durable._store import StoreError
 
 
 def check_texts(*texts: str | None) -> None:
-    """Raise a StoreError for an id or a name that not every server can keep."""
+    """Raise a StoreError for an id or a name that not every store can keep."""
     for text in texts:
         if text is not None and not is_text(text):
             raise StoreError(
@@ -21,6 +21,11 @@ def is_text(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
+
+
+def are_texts(*texts: str | None) -> bool:
+    """Whether all that are there can be kept."""
+    return all(text is None or is_text(text) for text in texts)
 
 
 def kept(trouble: str | None) -> str | None:

@@ -32,6 +32,15 @@ class Suite(ABC):
     shared: ClassVar[bool] = True
     """Whether two objects of `make_store` see the same runs. If not, one object plays both parts."""
 
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        # pytest passes over a class with an abstract method without a word.
+        if cls.__name__.startswith("Test") and getattr(cls.make_store, "__isabstractmethod__", False):
+            raise TypeError(
+                f"{cls.__name__} has no make_store(), so none of its tests would be run. Define it: it "
+                "gives a store that is not open yet. The name of a base of suites begins otherwise."
+            )
+
     @abstractmethod
     def make_store(self) -> Store:
         """Give a store that is not open yet; over the same empty storage, however often in one test."""

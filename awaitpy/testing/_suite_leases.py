@@ -197,6 +197,27 @@ class Leases(Suite):
             await asyncio.wait_for(waiting, SOON)
 
     @test
+    async def test_a_change_is_not_missed_by_who_was_away_while_another_heard_of_it(
+        self, one: Store, other: Store
+    ) -> None:
+        """Two that serve over one store are not always waiting at the same time."""
+        away, back = asyncio.Event(), asyncio.Event()
+
+        async def wait_twice() -> None:
+            await one.changed(0)
+            away.set()
+            await back.wait()
+            await one.changed(SOON * 9)
+
+        task = asyncio.ensure_future(wait_twice())
+        await away.wait()
+        await one.changed(0)
+        await add(other, "run", due=NOW)
+        await asyncio.wait_for(one.changed(SOON * 9), SOON)
+        back.set()
+        await asyncio.wait_for(task, SOON)
+
+    @test
     async def test_a_change_before_the_wait_is_not_missed(self, one: Store, other: Store) -> None:
         """Between asking for the next due time and waiting for it, a run may become due."""
         lease = await born(one, "run")

@@ -5,8 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from awaitpy.durable._store import HookTaken, Lease, LeaseLost, Line
-from awaitpy.testing._suite import MANY, NOW, Suite, add, born, claim, head, lines, loaded, refused, test
+from awaitpy.durable._store import HookTaken, Lease, LeaseLost, Line, Query, StoreError
+from awaitpy.testing._suite import (
+    MANY,
+    NOW,
+    Suite,
+    add,
+    born,
+    claim,
+    head,
+    ids,
+    lines,
+    loaded,
+    refused,
+    test,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,6 +27,7 @@ if TYPE_CHECKING:
     from awaitpy.durable._store import Store
 
 ANY_TEXT = ("o'brien", 'say "hi"', "100%_", "søren/雪/🙂", "a:b{c}", "x" * 200, " ")
+NO_TEXTS = ("\ud800", "a\0b")
 ANY_BYTES = bytes(range(256))
 
 
@@ -43,6 +57,53 @@ class Writes(Suite):
         assert await other.claim("you", now=NOW, until=NOW + 9, run_id="run") == []
         await one.append(lease, lines("first"))
         assert (await loaded(other, "run")).lines == (b"first",)
+
+    @test
+    async def test_an_id_that_no_text_can_hold_is_unknown(self, one: Store, other: Store) -> None:
+        """It may stand in a URL that somebody made up."""
+        await add(one, "run", due=NOW)
+        for text in NO_TEXTS:
+            assert await one.load(text) is None
+            assert await other.find(text) is None
+            assert await one.delete(text) is False
+            assert await one.claim("me", now=NOW, until=NOW + 9, run_id=text) == []
+            assert await one.claim("me", now=NOW, until=NOW + 9, workflows=[text]) == []
+            assert await one.next_due(now=NOW, workflows=[text]) is None
+            assert await one.purge(before=NOW + 1, statuses=[text]) == 0
+            assert await one.page(Query(workflow=text)) == await one.page(Query(status=text)) == []
+        assert await ids(one) == ["run"]
+
+    @test
+    async def test_an_id_or_name_that_no_text_can_hold_is_refused(self, one: Store, other: Store) -> None:
+        """A NUL is none for every database, and so for no store."""
+        lease = await born(one, "run", due=NOW)
+        for text in NO_TEXTS:
+            bad = head(workflow=text), head(status=text), head(hooks=("good", text))
+            calls = [
+                one.create(text, head(), metadata={}, now=NOW),
+                one.create("new", head(), metadata={}, now=NOW, lease=(text, NOW)),
+                one.append(lease, [Line(b"good", "good"), Line(b"x", text)]),
+                one.claim(text, now=NOW + 99, until=NOW + 999),
+                *(one.create("new", each, metadata={}, now=NOW) for each in bad),
+                *(one.save("run", each, revision=1, now=NOW) for each in bad),
+                *(one.rewrite("run", each, [], revision=1, now=NOW + 99) for each in bad),
+            ]
+            for call in calls:
+                error = await refused(StoreError, call)
+                assert not error.transient
+        run = await loaded(other, "run")
+        assert (run.head, run.lines, run.lease, run.revision) == (head(due=NOW), (), lease, 1)
+        assert await other.find("good") is None
+        assert await other.load("new") is None
+
+    @test
+    async def test_any_traceback_can_be_kept(self, one: Store, other: Store) -> None:
+        """It may quote what no text can hold."""
+        await add(one, "run", trouble="a\0b \ud800 \N{SNOWMAN}")
+        trouble = (await loaded(other, "run")).head.trouble
+        assert trouble is not None
+        assert trouble.isprintable()
+        assert "\N{SNOWMAN}" in trouble
 
     @test
     async def test_an_id_is_taken_once(self, one: Store, other: Store) -> None:

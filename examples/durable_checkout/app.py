@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing
 from uuid import uuid4
 
 import attrs
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -58,6 +59,10 @@ async def fulfil(order_id: str, payment: Payment) -> Result[str, Declined]:
 # --- the application ------------------------------------------------------------------------------
 
 
+class Cart(msgspec.Struct):
+    total: int
+
+
 class Shop:
     """The routes, over the application's own table and the runs beside it in the same file."""
 
@@ -77,8 +82,11 @@ class Shop:
             await serving
 
     async def place_order(self, request: Request) -> Response:
-        """Keep the order, and queue its run in the same transaction."""
-        total: int = (await request.json())["total"]
+        """Keep the order, and queue its run in the same transaction; 400 for what is no order."""
+        try:
+            total = msgspec.json.decode(await request.body(), type=Cart).total
+        except msgspec.DecodeError as malformed:
+            return JSONResponse({"error": str(malformed)}, 400)
         order_id = f"order-{uuid4().hex[:8]}"
         with closing(sqlite3.connect(self._path)) as database, database:
             database.execute("INSERT INTO orders VALUES (?, ?)", (order_id, total))

@@ -49,6 +49,8 @@ def test_what_does_not_fit_is_refused_and_the_order_still_waits(path):
         hook = waiting(shop, order)
         assert shop.post(f"/hooks/{hook}", json={"status": "paid"}).status_code == 400
         assert shop.post(f"/hooks/{hook}", content=b"{").status_code == 400
+        for body in (b"{", b"4200", b'{"total": "much"}', b'{"total": true}', b"{}", b"\xff"):
+            assert shop.post("/orders", content=body).status_code == 400
         assert shop.post("/hooks/unknown", json={"order_id": order, "status": "paid"}).status_code == 404
         assert shop.get("/orders/unknown").status_code == 404
         declined = shop.post(f"/hooks/{hook}", json={"order_id": order, "status": "declined"})

@@ -104,6 +104,13 @@ async def test_what_is_refused_within_a_transaction_leaves_it_as_it_was(store, c
     assert await ids(store) == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("kind", [psycopg.Connection, str])
+async def test_what_is_no_async_connection_can_not_be_joined(store, kind):
+    wrong = kind.__new__(kind)
+    with pytest.raises(TypeError, match=rf"AsyncConnection, not a {kind.__name__}\. Give the one"):
+        store.within(wrong)
+
+
 async def test_a_connection_without_a_transaction_is_refused(store, watcher):
     error = await refused(StoreError, store.within(watcher).create("a", head(), metadata={}, now=NOW))
     assert "async with connection.transaction()" in str(error)
@@ -327,6 +334,75 @@ async def test_a_listener_that_is_not_let_in_tries_again(place, store, monkeypat
     async with asyncio.timeout(60):
         await store.changed(60)
     assert left == []
+
+
+async def test_who_is_cancelled_while_it_opens_leaves_no_tasks(place, monkeypatch):
+    before, opening = asyncio.all_tasks(), asyncio.Event()
+    open_pool = AsyncConnectionPool.open
+
+    async def slow(pool):
+        await open_pool(pool)
+        opening.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsyncConnectionPool, "open", slow)
+    task = asyncio.create_task(place.store().open())
+    await opening.wait()
+    assert len(asyncio.all_tasks() - before) > 1
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_connection_that_is_lost_while_the_tables_are_made_is_made_again(place, monkeypatch):
+    migrate, left = _store.migrate, [1]
+
+    async def lossy(connection, schema):
+        if left:
+            left.pop()
+            raise psycopg.OperationalError("lost")
+        await migrate(connection, schema)
+
+    monkeypatch.setattr(_store, "migrate", lossy)
+    store = place.store()
+    await store.open()
+    await add(store, "a")
+    assert await ids(store) == ["a"]
+    await store.close()
+
+
+async def test_tables_that_can_not_be_made_leave_no_tasks(place, monkeypatch):
+    before = asyncio.all_tasks()
+    monkeypatch.setattr(_tables, "MIGRATIONS", (psycopg.sql.SQL("no SQL"),))
+    assert "SyntaxError" in str(await refused(StoreError, place.store().open()))
+    assert asyncio.all_tasks() == before
+
+
+async def test_that_all_connections_are_in_use_is_told_with_the_mend(place):
+    store = place.store(connections=1, patience=0.1)
+    await store.open()
+    async with store._link.cursor():
+        error = await refused(StoreError, store.load("a"))
+    assert "all 1 connections of the store were in use for 0.1 seconds" in str(error)
+    assert "connections=20" in str(error)
+    assert (error.transient, error.waited) == (True, True)
+    await store.close()
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_a_store_that_listened_gives_its_connection_back_without_a_warning(place, caplog, is_own):
+    async with AsyncConnectionPool(place.server.url, min_size=2, open=False) as pool:
+        store = place.store() if is_own else PostgresStore(pool=pool, schema=place.name)
+        await store.open()
+        await store.changed(60)
+        await store.close()
+        async with pool.connection() as one, pool.connection() as other:
+            for connection in (one, other):
+                heard = await connection.execute("SELECT pg_listening_channels()")
+                assert await heard.fetchall() == []
+                assert not connection.autocommit
+    assert caplog.messages == []
 
 
 def test_without_psycopg_it_says_how_to_get_it(monkeypatch):

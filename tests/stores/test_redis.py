@@ -79,6 +79,29 @@ async def test_a_client_that_tries_again_by_itself_writes_once(place, monkeypatc
     await client.aclose()
 
 
+async def test_a_wrong_password_is_an_error_that_stays(place):
+    store = RedisStore(place.server.url.replace("://", "://me:wrong@"))
+    error = await refused(StoreError, store.open())
+    assert "Authentication" in str(error)
+    assert not error.transient
+
+
+async def test_a_server_that_is_loading_its_data_is_waited_for(place, monkeypatch):
+    store = place.store()
+    load, left = store._link._load_scripts, [1, 1]
+
+    async def loading():
+        if left:
+            left.pop()
+            raise redis.exceptions.BusyLoadingError("loading")
+        await load()
+
+    monkeypatch.setattr(store._link, "_load_scripts", loading)
+    await store.open()
+    await add(store, "a")
+    await store.close()
+
+
 async def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(store, client):
     await client.script_flush()
     await add(store, "a")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import awaitpy
-from awaitpy.durable import Lease, LeaseLost, Line, StoreError
+from awaitpy.durable import Durable, Lease, LeaseLost, Line, StoreError
+from awaitpy.stores import PostgresStore, RedisStore
 from awaitpy.stores._jobs import DOUBTS, Doubts
 from awaitpy.testing._suite import NOW, add, born, claim, head, ids, lines, loaded, refused
 from tests.stores import servers
@@ -138,11 +141,98 @@ async def test_a_server_that_is_gone_is_an_error_that_may_pass(place):
     place.server.stop()
     try:
         for call in (store.load("a"), store.append(lease, lines("x")), store.claim("me", now=1, until=2)):
-            assert (await refused(StoreError, call)).transient
+            error = await refused(StoreError, call)
+            assert (error.transient, error.waited) == (True, True)
+            assert "onnect" in str(error), "and not only that it was waited for"
     finally:
         place.server.start()
     with suppress(StoreError):  # it takes longer to connect again than this store's patience
         await store.append(lease, lines("x"))
+    await store.close()
+
+
+def elsewhere(kind, port, **options):
+    """A store on a server that is at this port, or that is not there."""
+    if kind == "postgres":
+        return PostgresStore(f"postgresql://x@127.0.0.1:{port}/x", **options)
+    return RedisStore(f"redis://127.0.0.1:{port}/0", **options)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+KINDS = pytest.mark.parametrize("kind", ["postgres", "redis"])
+
+
+@KINDS
+async def test_a_server_that_refuses_is_told_at_once_with_the_cause_and_leaves_nothing(kind):
+    before = asyncio.all_tasks()
+    store = elsewhere(kind, free_port())
+    async with asyncio.timeout(SOON / 10):
+        error = await refused(StoreError, store.open())
+    assert re.search("refused|Connect call failed", str(error))
+    assert (error.transient, error.waited) == (True, False)
+    assert asyncio.all_tasks() == before
+    await refused(StoreError, store.load("a"))
+
+
+@KINDS
+async def test_a_server_that_does_not_answer_is_told_after_the_patience_and_not_asked_again(
+    kind, monkeypatch
+):
+    monkeypatch.setattr("awaitpy.stores._postgres._link.LEAST", 0.01)
+    monkeypatch.setattr("awaitpy.stores._redis._link.LEAST", 0.01)
+    asked, done = [], asyncio.Event()
+
+    async def silent(reader, writer):
+        asked.append(1)
+        await done.wait()
+        writer.close()
+
+    before = asyncio.all_tasks()
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        store = elsewhere(kind, server.sockets[0].getsockname()[1], patience=0.01)
+        with pytest.raises(StoreError, match=r"did not answer within 0\.01 seconds") as error:
+            async with Durable(store, workflows=[]):
+                pass
+        done.set()
+    assert (error.value.transient, error.value.waited) == (True, True)
+    assert len(asked) <= 1
+    while asyncio.all_tasks() != before:  # noqa: ASYNC110  the server's own tasks end
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("store", "text"),
+    [
+        (PostgresStore("not a url"), "ProgrammingError"),
+        (RedisStore("not a url"), "can't read its url"),
+    ],
+)
+async def test_an_address_that_is_none_is_an_error_that_stays(store, text):
+    error = await refused(StoreError, store.open())
+    assert text in str(error)
+    assert not error.transient
+
+
+async def test_a_store_that_is_opened_again_stays_open_if_that_fails(place):
+    store = place.store(patience=0.5)
+    await store.open()
+    await store.open()
+    await add(store, "a")
+    await asyncio.to_thread(place.server.stop)
+    try:
+        assert (await refused(StoreError, store.open())).transient
+    finally:
+        await asyncio.to_thread(place.server.start)
+    async with asyncio.timeout(SOON):
+        while True:
+            with suppress(StoreError):
+                assert await ids(store) == ["a"]
+                break
     await store.close()
 
 
@@ -234,25 +324,6 @@ async def test_a_renewal_is_for_leases_that_are_not_lost(place, store):
     new = await claim(store, "a", now=NOW + 1)
     assert await store.renew([old, kept, new], until=NOW + 99) == ["a"]
     await refused(LeaseLost, store.append(old, lines("x")))
-
-
-@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-async def test_an_id_that_can_not_be_kept_is_unknown_and_refused(store, text):
-    assert await store.load(text) is None
-    assert await store.find(text) is None
-    assert await store.delete(text) is False
-    assert await store.claim("me", now=1, until=2, run_id=text) == []
-    assert await store.claim("me", now=1, until=2, workflows=[text]) == []
-    assert await store.next_due(now=1, workflows=[text]) is None
-    assert await store.purge(before=1, statuses=[text]) == 0
-    error = await refused(StoreError, store.create(text, head(), metadata={}, now=NOW))
-    assert "can't be kept" in str(error)
-    assert not error.transient
-
-
-async def test_any_traceback_can_be_kept(store):
-    await add(store, "a", trouble="a\0b \ud800 \N{SNOWMAN}")
-    assert (await loaded(store, "a")).head.trouble == "a\\x00b \\ud800 \N{SNOWMAN}"
 
 
 async def test_closing_waits_for_what_was_asked_for(place, store):

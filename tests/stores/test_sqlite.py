@@ -14,7 +14,7 @@ import pytest
 
 from awaitpy import stores
 from awaitpy.durable import Head, HookTaken, Lease, Line, Query, StoreError
-from awaitpy.stores import SQLiteStore
+from awaitpy.stores import MemoryStore, SQLiteStore
 from awaitpy.stores._sqlite_schema import MIGRATIONS, configure
 from awaitpy.stores._sqlite_thread import _Job
 from awaitpy.testing import StoreSuite
@@ -181,6 +181,78 @@ async def test_a_poll_that_sees_no_change_goes_on_waiting(path, monkeypatch):
     assert len(polls) >= 10
 
 
+class Polls:
+    """Lets a test say when which task looks into the file."""
+
+    def __init__(self, store, monkeypatch):
+        self.due = {}
+        monkeypatch.setattr(store._bell, "rang", self.rang)
+
+    async def rang(self, _, task):
+        self.due[task] = asyncio.Event()
+        await self.due[task].wait()
+        return False
+
+    async def let(self, task):
+        """Let a task look that waits."""
+        while task not in self.due:  # noqa: ASYNC110  it is about to
+            await asyncio.sleep(0)
+        self.due.pop(task).set()
+
+    async def look(self, task):
+        """Let a task look that waits, and return when it waits again or is done."""
+        await self.let(task)
+        async with asyncio.timeout(60):
+            while not task.done() and task not in self.due:  # noqa: ASYNC110  there is no event
+                await asyncio.sleep(0)
+
+
+async def test_each_who_waits_sees_what_another_process_did_whoever_looks_first(store, path, monkeypatch):
+    async def wait():
+        await store.changed(60)
+
+    await store.changed(0)
+    polls = Polls(store, monkeypatch)
+    waiting = [asyncio.create_task(wait()) for _ in range(2)]
+    for task in waiting:
+        await polls.look(task)
+    assert not any(task.done() for task in waiting)
+    async with opened(path) as other:
+        await new(other, "run")
+    for task in waiting:
+        await polls.look(task)
+        assert task.done()
+
+
+async def test_what_another_saw_between_two_waits_is_not_missed(store, path, monkeypatch):
+    away, back = asyncio.Event(), asyncio.Event()
+
+    async def wait_twice():
+        await store.changed(0)
+        away.set()
+        await back.wait()
+        await store.changed(60)
+
+    async def wait():
+        await store.changed(60)
+
+    polls = Polls(store, monkeypatch)
+    task, other_task = asyncio.create_task(wait_twice()), asyncio.create_task(wait())
+    await polls.let(task)
+    await away.wait()
+    async with opened(path) as other:
+        await new(other, "run")
+    await polls.look(other_task)
+    back.set()
+    await polls.look(task)
+    assert task.done()
+    await other_task
+
+
+def test_a_wait_may_be_made_before_there_is_a_loop():
+    asyncio.run(MemoryStore().changed(0))
+
+
 async def test_changes_of_one_moment_ring_once(store):
     due = Head(workflow="order", version=1, status="queued", state=b"state", due=1.0)
     await store.changed(0)
@@ -302,8 +374,90 @@ async def test_a_given_connection_that_is_closed_is_an_error(path):
 
 
 async def test_a_given_connection_of_one_thread_is_an_error(path):
-    with closing(sqlite3.connect(path)) as connection, pytest.raises(StoreError, match="same thread"):
+    with closing(sqlite3.connect(path)) as connection:
+        before = settings(connection)
+        with pytest.raises(StoreError, match="same thread"):
+            await SQLiteStore(connection=connection).open()
+        assert settings(connection) == before
+
+
+@pytest.fixture
+def given(path):
+    """A connection of the user's that a store may have, and a table with a row of the user's."""
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        connection.execute("CREATE TABLE orders (id TEXT)")
+        yield connection
+
+
+async def test_a_given_connection_in_a_transaction_is_refused_and_nothing_is_committed(given):
+    given.execute("INSERT INTO orders VALUES ('order-1')")
+    with pytest.raises(StoreError, match=r"in a transaction.*Commit it or roll it back") as refused:
+        await SQLiteStore(connection=given).open()
+    assert not refused.value.transient
+    given.rollback()
+    assert given.execute("SELECT * FROM orders").fetchall() == []
+
+
+class AlwaysInATransaction(sqlite3.Connection):
+    """As with `autocommit=False`, which Python 3.11 has not."""
+
+    autocommit = False
+
+
+async def test_a_given_connection_that_is_always_in_a_transaction_is_refused(path):
+    opening = sqlite3.connect(path, check_same_thread=False, factory=AlwaysInATransaction)
+    with closing(opening) as connection, pytest.raises(StoreError, match="without autocommit=False"):
         await SQLiteStore(connection=connection).open()
+
+
+def as_dict(cursor, row):
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+PRAGMAS = ("busy_timeout", "synchronous", "cache_size")
+
+
+def settings(connection):
+    asked = {name: connection.execute(f"PRAGMA {name}").fetchone() for name in PRAGMAS}
+    return asked, connection.isolation_level, connection.row_factory, connection.text_factory
+
+
+@pytest.mark.parametrize("factories", [(None, str), (as_dict, str), (sqlite3.Row, bytes), (None, bytes)])
+async def test_a_given_connection_is_used_whatever_its_factories_and_given_back_as_it_was(given, factories):
+    given.row_factory, given.text_factory = factories
+    given.execute("PRAGMA synchronous = OFF")
+    before = settings(given)
+    async with opened(None, connection=given, timeout=60) as store:
+        await new(store, "run", Head(workflow="w", version=1, status="s", state=b"", hooks=("hook",)))
+        assert await store.find("hook") == "run"
+        assert [run.run_id for run in await store.page(Query())] == ["run"]
+    assert settings(given) == before
+    given.execute("INSERT INTO orders VALUES ('order-1')")
+    given.rollback()
+    assert list(given.execute("SELECT * FROM orders")) == []
+
+
+async def test_a_given_connection_is_given_back_as_it_was_when_the_store_can_not_open(given, path):
+    await prepared(path)
+    with given:
+        given.execute("UPDATE awaitpy_store SET version = 99")
+    given.row_factory = sqlite3.Row
+    before = settings(given)
+    with pytest.raises(StoreError, match="version 99"):
+        await SQLiteStore(connection=given).open()
+    assert settings(given) == before
+
+
+def test_what_is_no_connection_is_refused(path):
+    with pytest.raises(
+        TypeError, match=r"is an sqlite3.Connection, not a str. Open one by sqlite3.connect"
+    ):
+        SQLiteStore(connection="runs.db")
+    with (
+        closing(sqlite3.connect(path)) as connection,
+        pytest.raises(TypeError, match=r"by name: SQLiteStore\(connection=...\)"),
+    ):
+        SQLiteStore(connection)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"path": "a", "connection": 1}, {"path": ":memory:"}])
@@ -466,6 +620,27 @@ async def test_a_verb_that_rolls_everything_back_tells_its_own_error(mine, store
     assert not mine.in_transaction
 
 
+@pytest.mark.parametrize("factories", [(as_dict, str), (sqlite3.Row, bytes)])
+async def test_the_factories_of_the_user_matter_to_the_user_alone(mine, store, factories):
+    mine.row_factory, mine.text_factory = factories
+    joined = store.within(mine)
+    with mine:
+        assert await new(joined, "order-1") is True
+        (lease,) = await joined.claim("me", now=1.0, until=9.0, run_id="order-1")
+        await joined.append(lease, [Line(b"a", "hook")])
+        assert await joined.find("hook") == "order-1"
+    assert (mine.row_factory, mine.text_factory) == factories
+    assert (await store.load("order-1")).lines == (b"a",)
+
+
+@pytest.mark.parametrize("wrong", ["runs.db", None])
+async def test_what_is_no_connection_can_not_be_joined(store, wrong):
+    with pytest.raises(
+        TypeError, match=r"within\(\) is an sqlite3.Connection, not a .* your transaction is on"
+    ):
+        store.within(wrong)
+
+
 async def test_there_has_to_be_a_transaction_to_join(mine, store):
     mine.isolation_level = None
     with pytest.raises(StoreError, match="execute BEGIN IMMEDIATE first"):
@@ -538,7 +713,20 @@ async def test_processes_that_start_together_make_the_tables_once_and_share_the_
     assert counter.revision == counter.head.tries + 1
 
 
+def test_the_module_without_the_extras_can_be_imported_with_a_star():
+    program = (
+        "import sys; sys.modules['psycopg'] = sys.modules['redis'] = None\n"
+        "from awaitpy.stores import *\n"
+        "MemoryStore, SQLiteStore\n"
+        "import awaitpy.stores\n"
+        "try: awaitpy.stores.PostgresStore\n"
+        "except ImportError as error: assert 'awaitpy[postgres]' in str(error)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_module_has_the_stores_and_no_more():
+    assert {"MemoryStore", "SQLiteStore", "PostgresStore", "RedisStore"} <= set(dir(stores))
     assert isinstance(Lease("run", "me", 1, 2.0), Lease)
     with pytest.raises(AttributeError, match="'OracleStore'"):
         stores.OracleStore  # noqa: B018  asking is what is tested

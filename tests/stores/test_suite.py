@@ -10,6 +10,7 @@ import pytest
 
 from awaitpy import testing
 from awaitpy.stores import MemoryStore
+from awaitpy.stores._bell import Bell
 from awaitpy.testing import StoreSuite
 
 
@@ -101,7 +102,7 @@ class PurgesTheRunning(MemoryStore):
 
 class MissesChanges(MemoryStore):
     async def changed(self, *timeout):
-        self._bell._rung = False
+        self._bell = Bell()
         await asyncio.wait_for(super().changed(*timeout), 0.01)
 
 
@@ -158,6 +159,24 @@ def test_a_store_that_shares_nothing_has_to_say_so():
 def test_a_store_is_needed():
     with pytest.raises(TypeError, match="make_store"):
         StoreSuite()
+
+
+def test_a_suite_without_a_store_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match=r"TestMyStore has no make_store\(\).*Define it"):
+
+        class TestMyStore(StoreSuite):
+            def make_a_store(self): ...
+
+
+def test_a_suite_may_be_the_base_of_others():
+    class Base(StoreSuite):
+        shared = False
+
+    class TestMemory(Base):
+        def make_store(self):
+            return MemoryStore()
+
+    assert not TestMemory().shared
 
 
 def test_it_is_imported_by_who_asks_for_it_and_needs_no_pytest():

@@ -16,6 +16,7 @@ PASSING = (
     errors.UniqueViolation,
 )
 LASTING = (errors.DiskFull, PoolClosed)
+WAITED = (PoolTimeout, errors.LockNotAvailable)
 
 
 class Overtaken(OperationalError):
@@ -29,7 +30,7 @@ def is_passing(error: Error) -> bool:
 
 def is_worth_another_try(error: Error) -> bool:
     """Whether the same may work now. Who has waited for a connection, or a lock, has waited enough."""
-    return is_passing(error) and not isinstance(error, PoolTimeout | errors.LockNotAvailable)
+    return is_passing(error) and not isinstance(error, WAITED)
 
 
 def store_error(error: Error) -> StoreError:
@@ -41,5 +42,12 @@ def store_error(error: Error) -> StoreError:
         else ""
     )
     return StoreError(
-        f"PostgreSQL could not do it: {type(error).__name__}: {said}.{mend}", transient=is_passing(error)
+        f"PostgreSQL could not do it: {type(error).__name__}: {said.removesuffix('.')}.{mend}",
+        transient=is_passing(error),
+        waited=isinstance(error, WAITED),
     )
+
+
+def copied(error: StoreError) -> StoreError:
+    """The same for somebody else: an exception that two raise has the traceback of both."""
+    return StoreError(str(error), transient=error.transient, waited=error.waited)

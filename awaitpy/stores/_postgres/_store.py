@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from awaitpy.durable._store import Lease, Query, StoredRun, StoreError
@@ -19,14 +19,15 @@ try:
 except ImportError as error:
     raise missing("PostgresStore", "psycopg 3 with its pool", "postgres") from error
 
-from awaitpy.stores._postgres._link import Link, Pool
+from awaitpy.stores._postgres._errors import copied
+from awaitpy.stores._postgres._link import Link
 from awaitpy.stores._postgres._listener import PostgresListener
 from awaitpy.stores._postgres._rows import conditions, stored_run
 from awaitpy.stores._postgres._statements import Statements
 from awaitpy.stores._postgres._tables import migrate
-from awaitpy.stores._postgres._within import Within
+from awaitpy.stores._postgres._within import Within, check_kind
 from awaitpy.stores._postgres._write import plain_append, write, write_plain
-from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._texts import are_texts, check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
 
 PURGED_AT_ONCE = 1_000
@@ -58,19 +59,16 @@ class PostgresStore(GroupedWrites):
         super().__init__()
         self._schema: Final = schema
         self._statements: Final = Statements(schema)
-        self._link: Final = Link(pool, lambda: _own_pool(conninfo, connections), patience)
+        self._link: Final = Link(conninfo, connections, pool, patience)
         self._bell: Final = Bell()
         self._listener: Final = PostgresListener(self._link, self._statements.channel, self._bell)
 
     async def open(self) -> None:
-        """Connect, and bring the tables to this version; see `Store.open`."""
-        await self._link.open()
+        """Connect, and bring the tables to this version; see `Store.open`.
 
-        async def prepare(_again: bool) -> None:
-            async with self._link.cursor() as cursor:
-                await migrate(cursor.connection, self._schema)
-
-        await self._link.tried(prepare)
+        A server that refuses is told at once, and one that does not answer after `patience` seconds.
+        """
+        await self._link.open(lambda connection: migrate(connection, self._schema))
 
     async def close(self) -> None:
         """Write what was asked for, and let go of the connections; see `Store.close`."""
@@ -82,8 +80,9 @@ class PostgresStore(GroupedWrites):
         """`create`, `append` and `save` in the open transaction of this connection, without a commit.
 
         So the rows of the application and the run count together or not at all. The tables have to be
-        in the database of that connection.
+        in the database of that connection. Raises TypeError for what is no `psycopg.AsyncConnection`.
         """
+        check_kind(connection)
         return Within(connection, self._statements)
 
     async def load(self, run_id: str, *, tail: bool = False) -> StoredRun | None:
@@ -136,6 +135,8 @@ class PostgresStore(GroupedWrites):
 
     async def page(self, query: Query) -> list[StoredRun]:
         """Give a page of runs; see `Store.page`."""
+        if not are_texts(query.workflow, query.status):
+            return []
         parts, values = conditions(query)
         rows = await self._link.rows(self._statements.page(parts), values)
         return [stored_run(row) for row in rows]
@@ -153,14 +154,14 @@ class PostgresStore(GroupedWrites):
             count += purged
         return count
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`.
 
         It hears it by `LISTEN`. Through a pooler that shares sessions, such as PgBouncer in transaction
         mode, nothing is heard, and it always takes the whole time.
         """
         self._listener.start()
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         async def work(again: bool) -> list[Answer | None]:
@@ -174,7 +175,7 @@ class PostgresStore(GroupedWrites):
             # One of them may be to blame, or wait for somebody: it should not hold up the others.
             if not alone and (not error.transient or isinstance(error.__cause__, LockNotAvailable)):
                 return [None for _ in jobs]
-            return [StoreError(str(error), transient=error.transient) for _ in jobs]
+            return [copied(error) for _ in jobs]
 
     async def _write_once(self, jobs: list[Job], *, alone: bool) -> list[Answer | None]:
         if (plain := plain_append(jobs)) is not None:
@@ -205,17 +206,6 @@ class PostgresStore(GroupedWrites):
             return len(ids)
 
         return await self._link.tried(work)
-
-
-def _own_pool(conninfo: str, connections: int) -> Pool:
-    return AsyncConnectionPool(
-        conninfo,
-        open=False,
-        min_size=1,
-        max_size=connections,
-        kwargs={"autocommit": True},
-        name="awaitpy",
-    )
 
 
 def _due(row: TupleRow) -> float:

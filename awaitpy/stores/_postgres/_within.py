@@ -16,6 +16,15 @@ from awaitpy.stores._postgres._write import write
 from awaitpy.stores._writes import Writes
 
 
+def check_kind(given: object) -> None:
+    """Raise TypeError for what is no async connection of psycopg."""
+    if not isinstance(given, AsyncConnection):
+        raise TypeError(
+            f"within() is a psycopg.AsyncConnection, not a {type(given).__name__}. Give the one that your "
+            "transaction is on, opened by psycopg.AsyncConnection.connect or an AsyncConnectionPool."
+        )
+
+
 class Within(Writes):
     """The verbs that write, in the open transaction of a connection: they count when it commits.
 

@@ -24,7 +24,12 @@ PASSING = (
     exceptions.TryAgainError,
     exceptions.MasterDownError,
 )
+LASTING = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+REFUSED = (exceptions.ConnectionError, exceptions.TimeoutError)
+"""What is told at once where a store is opened; a server that is loading its data is waited for."""
 FIRST_PAUSE = 0.02
+LEAST = 1.0
+"""Seconds within which a server has to answer when the store is opened, however impatient it is."""
 
 
 class Link:
@@ -37,7 +42,7 @@ class Link:
         self._url, self._is_own = url, client is None
         self._client: Any = client  # redis-py types its methods in part
         self.prefix: Final = f"{prefix}:"
-        self._patience = patience
+        self._patience, self._limit = patience, max(patience, LEAST)
 
     @property
     def client(self) -> Any:
@@ -48,11 +53,36 @@ class Link:
 
     async def open(self) -> None:
         """Have a client that answers, and a server that knows the scripts; again, if it is there."""
-        if self._client is None:
-            # Tries are counted here, by one clock, and not once more in the client.
-            make: Any = Redis
-            self._client = make.from_url(self._url, retry=Retry(NoBackoff(), 0))
-        await self.tried(self._load_scripts)
+        if self._client is not None:
+            await self._begin()
+            return
+        self._client = self._made()
+        try:
+            await self._begin()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _made(self) -> Any:
+        make: Any = Redis
+        # Tries are counted here, by one clock, and not once more in the client.
+        once = Retry(NoBackoff(), 0)
+        try:
+            return make.from_url(self._url, retry=once, socket_connect_timeout=self._limit)
+        except ValueError as error:
+            raise StoreError(f"RedisStore can't read its url: {error}") from error
+
+    async def _begin(self) -> None:
+        try:
+            async with asyncio.timeout(self._limit):
+                await self.tried(self._load_scripts, at_once=REFUSED)
+        except TimeoutError:
+            raise StoreError(
+                f"Redis could not do it: the server did not answer within {self._limit:g} seconds. Look "
+                "whether it runs, and whether a firewall is between.",
+                transient=True,
+                waited=True,
+            ) from None
 
     async def close(self) -> None:
         """Close the client, unless it is the application's. A second call does nothing."""
@@ -76,22 +106,29 @@ class Link:
                 await self._load_scripts()
                 replies = await self._send(calls)
             for reply in replies:
-                if isinstance(reply, PASSING):
+                if isinstance(reply, exceptions.RedisError) and is_passing(reply):
                     raise reply
             return replies
 
         return await self.tried(work)
 
-    async def tried(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What the work gives. It is done again while its error may pass, with pauses that grow."""
+    async def tried(
+        self, work: Callable[[], Awaitable[T]], *, at_once: tuple[type[Exception], ...] = ()
+    ) -> T:
+        """What the work gives. It is done again while its error may pass, with pauses that grow.
+
+        Errors of the classes `at_once` are told at once.
+        """
         clock = asyncio.get_running_loop().time
         pause, give_up = FIRST_PAUSE, clock() + self._patience
         while True:
             try:
                 return await work()
             except exceptions.RedisError as error:
-                if not isinstance(error, PASSING) or clock() + pause > give_up:
+                if not is_passing(error) or error.__class__ in at_once:
                     raise store_error(error) from error
+                if clock() + pause > give_up:
+                    raise store_error(error, waited=True) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
@@ -109,8 +146,16 @@ class Link:
             await self.client.script_load(script.text)
 
 
-def store_error(error: exceptions.RedisError) -> StoreError:
+def is_passing(error: exceptions.RedisError) -> bool:
+    """Whether the same may work a moment later."""
+    return isinstance(error, PASSING) and not isinstance(error, LASTING)
+
+
+def store_error(error: exceptions.RedisError, *, waited: bool = False) -> StoreError:
     """The error of the protocol that stands for one of the driver."""
+    said = str(error).removesuffix(".")
     return StoreError(
-        f"Redis could not do it: {type(error).__name__}: {error}.", transient=isinstance(error, PASSING)
+        f"Redis could not do it: {type(error).__name__}: {said}.",
+        transient=is_passing(error),
+        waited=waited,
     )

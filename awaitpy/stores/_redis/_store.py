@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from awaitpy.durable._store import Lease, Query, StoredRun
 from awaitpy.stores._bell import Bell
@@ -22,7 +22,7 @@ from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._calls import Argument, answer, call_of, fits, listed, stored_run, time
 from awaitpy.stores._redis._link import Link, store_error
 from awaitpy.stores._redis._listener import RedisListener
-from awaitpy.stores._texts import check_texts, is_text
+from awaitpy.stores._texts import are_texts, check_texts, is_text
 from awaitpy.stores._writes import GroupedWrites
 
 AT_ONCE = 200
@@ -63,7 +63,10 @@ class RedisStore(GroupedWrites):
         self._listener: Final = RedisListener(self._link, self._bell)
 
     async def open(self) -> None:
-        """Connect, and let the server know the scripts; see `Store.open`."""
+        """Connect, and let the server know the scripts; see `Store.open`.
+
+        A server that refuses is told at once, and one that does not answer after `patience` seconds.
+        """
         await self._link.open()
 
     async def close(self) -> None:
@@ -121,7 +124,7 @@ class RedisStore(GroupedWrites):
         """
         runs: list[StoredRun] = []
         last = query.after
-        while len(runs) < query.limit:
+        while are_texts(query.workflow, query.status) and len(runs) < query.limit:
             seen = await self._page(query, last)
             runs += [run for run in seen if fits(run, query)]
             if len(seen) < AT_ONCE:
@@ -138,10 +141,10 @@ class RedisStore(GroupedWrites):
         counts = [await self._purge(before, status) for status in filter(is_text, statuses)]
         return sum(counts)
 
-    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109  a wait that ends in time is no error
+    def changed(self, timeout: float) -> Coroutine[Any, Any, None]:
         """Return when a run may have become due, or in time; see `Store.changed`."""
         self._listener.start()
-        await self._bell.wait(timeout)
+        return self._bell.wait(timeout)
 
     async def _write(self, jobs: list[Job], *, alone: bool) -> list[Answer]:  # noqa: ARG002  a script waits for nobody
         added = Counter(job.run_id for job in jobs if isinstance(job, Append) for _ in job.lines)
