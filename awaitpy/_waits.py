@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from awaitpy import _arguments as arguments
 from awaitpy import _fidelity, _wire, errors
 from awaitpy import _payload as payloads
 from awaitpy._wait import Wait
@@ -54,7 +55,7 @@ def arm(
     hook: OpenHook | None, pending: PendingHook, key: str, now: datetime, race: tuple[str, ...]
 ) -> OpenHook:
     """Give the hook as the wait `key` needs it. A wait that stays keeps its time and its deadline."""
-    _wire.encode(pending.hook_id)  # one that can't be written must not get into the state
+    arguments.text("The hook_id of a wait", pending.hook_id, "Wait for a hook by pending_hook(hook_id).")
     hook = hook or OpenHook(pending.hook_id)
     wait = pending.wait or Wait()
     if hook.step_key == key:

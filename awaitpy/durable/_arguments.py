@@ -8,6 +8,8 @@ from typing import cast
 
 import msgspec
 
+from awaitpy._arguments import is_unicode
+
 
 def check_store(store: object) -> None:
     """Refuse what is no store."""
@@ -39,7 +41,7 @@ def check_id(name: str, run_id: object) -> None:
 def check_text(name: str, text: object) -> str:
     """Give a text that every store can keep."""
     given = check_type(name, text)
-    if not is_text(given):
+    if not is_unicode(given):
         raise ValueError(
             f"{name}={text!r} has half of a surrogate pair, which is no text: decode what it was made "
             "from by its true encoding."
@@ -52,15 +54,6 @@ def check_type(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name}={text!r} is {type(text).__name__}: it has to be a str.")
     return text
-
-
-def is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8: nothing that can't is in any store."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_metadata(metadata: object) -> None:

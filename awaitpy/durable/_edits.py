@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 from awaitpy import _tree
+from awaitpy._arguments import is_unicode
 from awaitpy._hooks import inject_hook
 from awaitpy._state import rewind as rewound
 from awaitpy.durable import _arguments as arguments
@@ -47,7 +48,7 @@ class Delivery:
 
 async def found(settings: Settings, run_id: str, *, tail: bool = False) -> StoredRun | None:
     """Give a run, if there is one. Not every store can be asked for an id that is no text."""
-    if not arguments.is_text(arguments.check_type("run_id", run_id)):
+    if not is_unicode(arguments.check_type("run_id", run_id)):
         return None
     return await settings.ask(lambda: settings.store.load(run_id, tail=tail))
 
@@ -95,7 +96,7 @@ async def deliver(
 
 
 async def _run_of(settings: Settings, hook_id: str) -> str | None:
-    if not arguments.is_text(hook_id):
+    if not is_unicode(hook_id):
         return None
     return await settings.ask(lambda: settings.store.find(hook_id))
 
@@ -140,7 +141,7 @@ async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], 
 
 async def delete(settings: Settings, run_id: str) -> bool:
     """Remove a run; False if there is none."""
-    if not arguments.is_text(arguments.check_type("run_id", run_id)):
+    if not is_unicode(arguments.check_type("run_id", run_id)):
         return False
     return await settings.ask(lambda: settings.store.delete(run_id))
 

@@ -16,6 +16,7 @@ from awaitpy import (
     Hook,
     InvalidPayload,
     Ok,
+    PendingHook,
     ResumeState,
     Runner,
     StepMisuse,
@@ -372,3 +373,13 @@ def _flow(fn, *args, **kwargs):
         await step("step", fn, *args, **kwargs)
 
     return flow
+
+
+@pytest.mark.parametrize("hook_id", [5, None, BAD])
+async def test_a_wait_that_is_made_by_hand_is_held_to_the_same(hook_id):
+    async def waits(step) -> None:
+        await step("wait", lambda: Err(PendingHook(hook_id)))
+
+    outcome = await run(waits)
+    assert "hook_id" in str(outcome.result.unwrap_err())
+    assert ResumeState.from_bytes(outcome.state.to_bytes()) == outcome.state
