@@ -66,8 +66,9 @@ class BoundStep:
         session = self._session
         replay = session.replay
         full = f"{self._prefix}{key}" if self._prefix else key
-        nested = session.active and within(session.inside)
-        if nested or not session.quick or self._special or key.__class__ is not str:
+        if not session.quick or self._special or key.__class__ is not str:
+            return await self._take(True, key, fn, args, kwargs)
+        if session.active and within(session.inside):
             return await self._take(True, key, fn, args, kwargs)
         try:
             returns = session.returns.get(fn) or session.codecs.of_new(fn, session.returns)
@@ -82,10 +83,10 @@ class BoundStep:
                 return value
         except (Unresolved, *_UNDECODABLE):
             return await self._take(True, key, fn, args, kwargs)
-        reserved = key and full[0] == "u" and full.startswith(UNDOING)
-        if full in replay.noted or not key or reserved or not full.isascii():
+        noted = replay.noted
+        if full in noted or not full.isascii() or not key or (full[0] == "u" and full.startswith(UNDOING)):
             return await self._take(True, key, fn, args, kwargs)
-        replay.noted.add(full)
+        noted.add(full)
         failure: BaseException | None = None
         given: Any = None
         session.active += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -10,7 +9,7 @@ import attrs
 import msgspec
 
 from awaitpy._runner import Outcome
-from awaitpy._workflow import described
+from awaitpy._workflow import bind, described
 from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _heads as heads
 from awaitpy.durable._legs import Claimed, create
@@ -100,7 +99,7 @@ class Starter:
         self._works.check_open()
         known = self._settings.flows.of(described(workflow).name)
         state = self._settings.runner.start(known, *args, **kwargs)
-        inspect.signature(known).bind(None, *args, **kwargs)
+        bind(described(known), args, kwargs)
         run_id = os.urandom(16).hex() if self._terms.run_id is None else self._terms.run_id
         arguments.check_id("run_id", run_id)
         arguments.check_metadata(self._terms.metadata)
