@@ -68,7 +68,7 @@ SELECT run_id, token, due FROM {s}.runs WHERE owner = %(owner)s AND claimed = %(
 SELECT run.run_id, run.revision, run.owner, run.token, run.until, run.mark, run.due, (
     SELECT coalesce(max(line.seq) + 1, 0) FROM {s}.lines AS line WHERE line.run_id = run.run_id
 )
-FROM {s}.runs AS run WHERE run.run_id = ANY(%s::text[]) ORDER BY run.run_id FOR NO KEY UPDATE OF run
+FROM {s}.runs AS run WHERE run.run_id = ANY(%b::text[]) ORDER BY run.run_id FOR NO KEY UPDATE OF run
 """,
     "present": "SELECT run_id FROM {s}.runs WHERE run_id = ANY(%s::text[])",
     "known": "SELECT hook_id, run_id FROM {s}.hooks WHERE hook_id = ANY(%s::text[])",
@@ -89,9 +89,10 @@ ON CONFLICT (run_id) DO NOTHING RETURNING run_id, token
 INSERT INTO {s}.hooks (hook_id, run_id) SELECT * FROM unnest(%s::text[], %s::text[])
 ON CONFLICT (hook_id) DO NOTHING RETURNING hook_id
 """,
+    # Binary, as the arrays that each group has: psycopg writes texts in arrays by regular expressions.
     "add": """
 INSERT INTO {s}.lines (run_id, seq, data, mark)
-SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[])
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[], %b::bigint[])
 """,
     # One append by itself, in one round trip: nothing where the group would have more to say. It looks
     # for its own mark, since a pooler may hand it on when its sender has given it up and done it again.
