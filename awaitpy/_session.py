@@ -87,11 +87,7 @@ class Session(Motion):
         self.returns: dict[Any, Returns] = {}  # by function, which it keeps alive for the leg
         self.journal = Journal(settings, state, undoing=undoing)
         super().__init__(self.journal.replay, working, state.run_id)
-        self.waiting: dict[str, OpenHook | None] = {
-            h.step_key: h for h in state.hooks.values() if h.step_key is not None
-        }
-        if state.underway:
-            self.waiting.update(dict.fromkeys(state.underway))
+        self.waiting = _waiting(state) if state.hooks or state.underway else {}
         self.fresh = not (self.waiting or state.entries)
         self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
@@ -355,3 +351,9 @@ class Session(Motion):
     def caller_cancelled(self) -> bool:
         """Whether the task in which the leg runs was cancelled from outside."""
         return self.root.cancelling() > self._cancels
+
+
+def _waiting(state: ResumeState) -> dict[str, OpenHook | None]:
+    """Give the steps that a former leg has come to and not completed, and the hooks that they wait for."""
+    hooks = {hook.step_key: hook for hook in state.hooks.values() if hook.step_key is not None}
+    return {**hooks, **dict.fromkeys(state.underway)}

@@ -36,8 +36,8 @@ class Tables:
     __slots__ = ("children", "closed", "hooks", "underway", "undoing")
 
     def __init__(self, state: ResumeState) -> None:
-        self.hooks = dict(state.hooks)
-        self.closed = dict(state.closed)
+        self.hooks = dict(state.hooks) if state.hooks else {}
+        self.closed = dict(state.closed) if state.closed else {}
         self.underway = dict(state.underway) if state.underway else {}
         self.undoing = state.undoing
         self.children = dict(state.children) if state.children else {}
