@@ -60,20 +60,25 @@ class Server:
             return False
         now = self._settings.now()
         await keep(self._settings, self._works, now)
-        leases = await self._settings.ask(
-            lambda: self._settings.store.claim(
-                self._settings.owner,
-                now=now,
-                until=now + self._settings.lease,
-                limit=free,
-                workflows=self._settings.flows.names,
-            )
-        )
+        leases = await self._settings.ask(lambda: self._leases(free, now))
         for lease in leases:
             leg = asyncio.create_task(self._serve(lease))
             self._legs.add(leg)
             leg.add_done_callback(self._legs.discard)
         return bool(leases)
+
+    def _leases(self, free: int, now: float) -> Awaitable[list[Lease]]:
+        """Claim so many of those that were free at that time, when the leases held here were looked after.
+
+        The new ones last from when they are asked for, however long that took.
+        """
+        return self._settings.store.claim(
+            self._settings.owner,
+            now=now,
+            until=self._settings.now() + self._settings.lease,
+            limit=free,
+            workflows=self._settings.flows.names,
+        )
 
     async def _serve(self, lease: Lease) -> None:
         try:

@@ -109,6 +109,33 @@ async def test_a_process_does_not_take_over_a_run_from_itself(world):
     assert world.ran == {"a": 1, "b begins": 1, "b": 1, "c": 1}
 
 
+async def test_a_lease_lasts_from_its_claim_however_long_the_renewing_of_others_took(world):
+    claim, lasts = world.store.store.claim, []
+
+    async def noted(*args, until, **kwargs):
+        lasts.append(until - world.clock.now)
+        return await claim(*args, until=until, **kwargs)
+
+    def take_long(verb, n):
+        if verb == "renew":
+            world.store.before = lambda verb, n: None
+            world.clock.advance(61)
+
+    async with world.durable() as durable:
+        task = await begun(world, durable)
+        stop_the_heart(durable)
+        world.clock.advance(61)
+        await durable.enqueue(world.slow, run_id="other")
+        world.store.store.claim, world.store.before = noted, take_long
+        serving = asyncio.ensure_future(durable.serve())
+        await until(lambda: world.ran["b begins"] == 2)
+        world.gates["b"].set()
+        await world.clock.run(task)
+        durable.stop()
+        await world.clock.run(serving)
+    assert set(lasts) == {60}
+
+
 async def test_a_leg_whose_run_is_claimed_anew_here_ends_before_the_run_goes_on(world):
     async with world.durable() as durable:
         task = await begun(world, durable)
