@@ -145,11 +145,11 @@ def described(function: Any) -> Described:
 def _described_anew(function: Any) -> Described:
     inner = hints.underlying(function)
     name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
-    signature = inspect.signature(function)
+    signature = hints.signature(function)
     parameters = list(signature.parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
-    returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
+    returns = hints.written(inner).get("return", MISSING)
     return Described(name, version, ref(inner), signature, step, rest, returns, migrations)
 
 

@@ -599,8 +599,8 @@ async def test_a_migration_that_raises_interrupts_the_run_and_changes_nothing(pa
     assert isinstance(outcome.result.error.cause, MigrationFailed)
     assert isinstance(outcome.result.error.cause.__cause__, ValueError)
     assert str(outcome.result.error) == (
-        "The migration of 'flow' from version 2 to 3 raised ValueError: invalid literal for int() with base "
-        "10: 'two'. Nothing was run, and the state is as it was."
+        "The migration of 'flow' from version 2 to 3 raised ValueError: invalid literal for int() with "
+        "base 10: 'two'. Nothing was run, and the state is as it was."
     )
     assert (outcome.state.status, outcome.state.version) == ("interrupted", 1)
     assert outcome.state.steps == parked.steps
