@@ -161,6 +161,10 @@ class ResumeState(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=True):
             return NotImplemented
         return self is other or self.to_bytes() == other.to_bytes()
 
+    def __ne__(self, other: object) -> bool:
+        # Not left to Python: the base class has one, by which only the same object is not unequal.
+        return NotImplemented if not isinstance(other, ResumeState) else not self == other
+
     def __hash__(self) -> int:
         return hash((self.run_id, self.revision))
 

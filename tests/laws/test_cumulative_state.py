@@ -58,6 +58,18 @@ async def test_each_state_still_works_after_a_later_one_was_made(calls, answered
     assert (await resume(flow, answered(second, b=4))).result == Ok([1, 4])
 
 
+async def test_equal_states_are_not_unequal(again):
+    async def flow(step):
+        await step("a", int)
+
+    state = (await run(flow)).state
+    assert again(state) is not state
+    assert again(state) == state
+    assert (again(state) != state) is False
+    assert state != forget(state, "a")
+    assert state != state.to_bytes()
+
+
 async def test_no_verb_changes_the_state_it_is_given(again):
     async def flow(step):
         await step("one", lambda: 1)
