@@ -73,9 +73,15 @@ async def sweep(session: Session) -> None:
     """Let nothing go on behind the caller's back: end every task that the workflow left."""
     session.root_leaves = True
     session.close(_INTERRUPTED)
-    if session.drains and (session.active or session.hosted):
-        await session.idle()
-    session.over = True
+    try:
+        if session.drains and (session.active or session.hosted):
+            await session.idle()
+    finally:  # the caller may cancel meanwhile
+        session.over = True
+        await _end_tasks(session)
+
+
+async def _end_tasks(session: Session) -> None:
     # The copy of a context may outlive its task, so this may look in vain; it never looks away.
     while session.is_marked():
         tasks = session.started()

@@ -180,6 +180,23 @@ async def test_a_timeout_of_the_caller_is_a_timeout(calls, kind):
     assert task.cancelling() == 0
 
 
+async def test_a_caller_that_cancels_while_an_ended_run_waits_for_a_step_leaves_nothing_running(calls):
+    left = []
+
+    async def flow(step):
+        left.append(asyncio.ensure_future(step("long", calls.after, asyncio.Event(), "long")))
+        await turns(1)
+        raise ValueError
+
+    task = asyncio.ensure_future(run(flow))
+    await turns()
+    assert calls == ["long begins"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @pytest.mark.parametrize("kind", ["gather", "group", "root"])
 async def test_a_suspension_in_a_timeout_of_the_caller_leaves_no_cancellation_behind(kind):
     async def flow(step):
