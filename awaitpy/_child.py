@@ -216,6 +216,8 @@ async def _led(session: Session, call: Call, state: ResumeState) -> Exit:
         return Exit("interrupted", UnreadableEntry(f"{call.key}/the arguments", problem))
     why, reached = await leg(child, flow, body)
     session.journal.children[call.key] = reached
+    if session.settings.blind is not None and child.settings.blind:
+        session.settings.blind.update(f"{call.key}/{key}" for key in child.settings.blind)
     return why
 
 
@@ -235,6 +237,7 @@ def _settings(session: Session, key: str) -> Settings:
         settings,
         checkpoint=None if settings.checkpoint is None else _within(settings.checkpoint, key),
         retired=frozenset(k[len(prefix) :] for k in settings.retired if k.startswith(prefix)),
+        blind=None if settings.blind is None else set(),
     )
 
 
