@@ -11,7 +11,6 @@ import msgspec
 from awaitpy import _hooks, _timers, errors
 from awaitpy import _payload as payloads
 from awaitpy._leg import Leave
-from awaitpy._tables import noted
 from awaitpy._tasks import place
 from awaitpy._wire import POLICY, Entry, Underway, encode
 from awaitpy.errors import DuplicateStepKey, JournalError, PendingTimer, StepMisuse, UnexpectedError
@@ -65,7 +64,6 @@ async def _begin(session: Session, key: str, failed: int) -> None:
     try:
         await _note(session, Underway(key, failed, began=True))
     except (asyncio.CancelledError, Leave):
-        session.cut(key)
         await _note(session, Underway(key, failed))
         raise
     if session.exit is not None:
@@ -142,7 +140,7 @@ async def clear(session: Session, key: str) -> None:
 async def _note(session: Session, note: Underway) -> None:
     """Tell the journal how far a step has come: what goes wrong ends the run."""
     try:
-        await session.journal.add(noted(note))
+        await session.note(note)
     except Exception as cause:  # noqa: BLE001  a store may raise anything
         await session.stop(UnexpectedError(note.key, cause))
 

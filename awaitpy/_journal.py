@@ -130,11 +130,6 @@ class Journal(Tables):
         """Note a step that workflow code cancelled: it is journaled if the workflow goes on."""
         self.cuts.append(Entry(key, CUT, CUT_OFF))
 
-    def take_cuts(self) -> list[Entry]:
-        """Give the steps that were cut off and are not journaled yet, which they now have to be."""
-        cuts, self.cuts = self.cuts, []
-        return cuts
-
     def tell(self, name: EventName, key: str | None = None, detail: Any = None) -> None:
         """Tell the observer, if there is one."""
         if self.watch is not None:
@@ -166,9 +161,11 @@ async def finished(task: asyncio.Future[None]) -> None:
     try:
         await waiter
     except asyncio.CancelledError:
-        await finish([task])
-        if not task.cancelled():
-            task.exception()  # who cancels is not told of it; asking keeps asyncio from reporting it
+        try:
+            await finish([task])  # which raises, if the cancellation comes again
+        finally:
+            if not task.cancelled():
+                task.exception()  # who cancels is not told of it; asking keeps asyncio from reporting it
         raise
     task.result()
 

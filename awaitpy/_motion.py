@@ -34,6 +34,7 @@ class Motion:
     __slots__ = (
         "active",
         "awaited",
+        "becalmed",
         "exit",
         "hosted",
         "inside",
@@ -54,6 +55,7 @@ class Motion:
         self.mark, self.inside = object(), _tasks.Inside(run_id)
         self.exit: Exit | None = None
         self.settling = False
+        self.becalmed = False  # nothing moves until a step is cut off again
 
     def done(self) -> None:
         """Count a step that is no longer under way."""
@@ -136,7 +138,7 @@ class Motion:
     @property
     def turning(self) -> bool:
         """Whether the leg finds out if it is over, or unwinds."""
-        return self.settling or self.exit is not None
+        return (self.settling and not self.becalmed) or self.exit is not None
 
     def is_marked(self) -> bool:
         """Whether something beside this object refers to the mark."""

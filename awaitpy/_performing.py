@@ -42,7 +42,7 @@ class Call(msgspec.Struct):
 async def run_new(session: Session, call: Call) -> Any:
     """Run a new step, under its policy, and journal what it gave, unless that is a wait."""
     if session.journal.cuts:
-        await session.flush()
+        await session.flush(call.key)
     held = session.waiting.pop(call.key, None)
     session.fresh = not (session.waiting or session.replay.due)
     if held is not None and (known := _waiting.known(held, call.fn, call.returns)) is not None:
@@ -183,7 +183,7 @@ async def replayed(session: Session, entry: Entry, call: Call) -> Any:
         if bytes(entry.payload) != bytes(CUT_OFF):
             raise payloads.Misfit("$", "the entry is damaged")
         # A step that was cut off when it ran is cut off again: it waits for what cancelled it.
-        await asyncio.get_running_loop().create_future()
+        await session.cut_again()
     session.journal.tell("step.replayed", entry.key)
     if entry.kind == VALUE:
         return returns.values.decode(entry.payload, entry.form)

@@ -134,7 +134,7 @@ class Contest:
         """Let all run; cancel the losers and await them, and then journal who has won."""
         replay = self._session.replay
         replay.ask(self._key)
-        if not replay.left_in(f"{self._key}/"):
+        if not (replay.left_in(f"{self._key}/") or self._has_children()):
             await admit(self._key)
         tasks = self._start(self._branches)
         try:
@@ -149,6 +149,10 @@ class Contest:
             return Winner(name, tasks[name].result())
         finally:
             await _end(tasks.values())
+
+    def _has_children(self) -> bool:
+        """Whether children of branches are under way: they have to be asked for, as they may be undone."""
+        return any(key.startswith(f"{self._key}/") for key in self._session.children_under_way())
 
     async def _check(self, tasks: Iterable[asyncio.Task[Any]], *, beaten: bool = False) -> None:
         """End the run if a branch has raised."""
@@ -199,6 +203,8 @@ class Contest:
     async def _again(self, entry: Entry) -> Winner[Any]:
         """Give the winner again. What the losers completed is replayed too: it may have to be undone."""
         session, replay = self._session, self._session.replay
+        if entry.kind == CUT:
+            await self._cut_again()
         race = self._read(entry)
         self._lanes[race.winner].over = True
         left = [key for key in race.keys if key in replay.due]
@@ -223,6 +229,17 @@ class Contest:
             await session.hold(self._key)
         session.journal.tell("step.replayed", self._key)
         return Winner(race.winner, value)
+
+    async def _cut_again(self) -> None:
+        """Stay at a race that was cut off when it was decided. What its branches completed is replayed."""
+        self._session.replay.ask(self._key)
+        for lane in self._lanes.values():
+            lane.lose()
+        tasks = self._start(self._branches)
+        try:
+            await self._session.cut_again()
+        finally:
+            await _end(tasks.values())
 
     def _read(self, entry: Entry) -> Race:
         if entry.kind != RACE:

@@ -15,9 +15,11 @@ from awaitpy import _tasks, errors
 from awaitpy._journal import Journal, finished
 from awaitpy._leg import STOPPED, Exit, Leave, Settings, wait_on, wake
 from awaitpy._motion import Motion
+from awaitpy._tables import noted
 from awaitpy._tree import waiting
 from awaitpy._undo import Undo, no_longer_fails
 from awaitpy._waits import first_wait
+from awaitpy._wire import ANSWER, ELAPSED, RACE, TIMEOUT, VALUE
 from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, UnexpectedError
 
 if TYPE_CHECKING:
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from awaitpy._payload import Returns
     from awaitpy._policy import Policy
     from awaitpy._state import ResumeState
-    from awaitpy._wire import Entry, OpenHook
+    from awaitpy._wire import Entry, OpenHook, Underway
 
 
 # Turns in which a cancellation may come to a branch: each group around it takes some.
 _PATIENCE: Final = 128
+# What a wait or a race gives.
+_GIVEN: Final = frozenset({ANSWER, TIMEOUT, ELAPSED, RACE})
 
 
 class Session(Motion):
@@ -41,6 +45,7 @@ class Session(Motion):
     __slots__ = (
         "_cancels",
         "_news",
+        "_stirred",
         "_unwatched",
         "called",
         "cancelled",
@@ -49,6 +54,7 @@ class Session(Motion):
         "drains",
         "failing",
         "fresh",
+        "holding",
         "host",
         "journal",
         "left",
@@ -63,6 +69,7 @@ class Session(Motion):
         "settings",
         "spares",
         "state",
+        "staying",
         "undoable",
         "undoing",
         "unkept",
@@ -109,7 +116,10 @@ class Session(Motion):
         self._cancels = self.root.cancelling()
         self.root_leaves = False
         self.unwinding = False
+        self.holding = 0  # replayed steps that wait for their turn
+        self.staying = 0  # replayed steps that wait to be cut off again
         self._news: list[asyncio.Future[None]] = []
+        self._stirred: list[asyncio.Future[None]] = []  # where cuts are waited for, here and around
         if host is not None:
             self._join(host.session)
 
@@ -122,6 +132,7 @@ class Session(Motion):
     def _join(self, parent: Session) -> None:
         """Be the leg of a child of that run."""
         self.journal.join(parent.journal)
+        self._stirred = parent._stirred
         if parent.exit is not None:
             self.close(STOPPED)
 
@@ -135,6 +146,10 @@ class Session(Motion):
             given_away = self.journal.put(entry)
             if given_away is not None:
                 await finished(given_away)
+        except asyncio.CancelledError:
+            if entry.kind in _GIVEN:
+                self.cut(entry.key)  # what was journaled never came to the workflow
+            raise
         except Exception as cause:  # noqa: BLE001  a store may raise anything
             failure = cause
         finally:
@@ -142,13 +157,29 @@ class Session(Motion):
         if failure is not None:
             await self.stop(UnexpectedError(entry.key, failure))
 
-    async def flush(self) -> None:
-        """Journal the steps that the workflow cut off, now that it has gone on after that."""
-        if not self.caller_cancelled():
-            cuts = self.journal.take_cuts()
-            self.quick = self._unwatched and self.exit is None
-            for cut in cuts:
-                await self.keep(cut)
+    async def note(self, note: Underway) -> None:
+        """Tell the journal how far a step has come. Raises what a store raises."""
+        self.active += 1  # as in `keep`
+        try:
+            await self.journal.add(noted(note))
+        except asyncio.CancelledError:
+            self.cut(note.key)
+            raise
+        finally:
+            self.done()
+
+    async def flush(self, asked: str | None = None) -> None:
+        """Journal the steps that the workflow cut off, now that it has gone on and asked for a step."""
+        if self.caller_cancelled():
+            return
+        try:
+            while self.journal.cuts:
+                await self.keep(self.journal.cuts.pop(0))
+        except asyncio.CancelledError:
+            if asked is not None:
+                self.cut(asked)
+            raise
+        self.quick = self._unwatched and self.exit is None
 
     def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
         """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
@@ -168,9 +199,44 @@ class Session(Motion):
 
     # --- work under way ---------------------------------------------------------------------
 
+    async def cut_again(self) -> None:
+        """Stay at a step that was cut off when it ran, until what cut it off does so again."""
+        self.staying += 1
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.staying -= 1
+            wake(self._stirred)
+
+    async def calm(self, until: Callable[[], bool], *, idle: bool = True) -> None:
+        """Wait as `quiet` does, and also for what cuts steps off again: the workflow went on after that."""
+        await self.quiet(until, idle=idle)
+        while not until() and self.expects_cut():
+            self.becalmed = True
+            try:
+                await wait_on(self._stirred)
+            finally:
+                self.becalmed = False
+            await self.quiet(until, idle=idle)
+
+    def expects_cut(self) -> bool:
+        """Whether a step, here or in a child, waits to be cut off, and what does so may come."""
+        if self.staying and not any(self._is_known(key) for key in self.parked):
+            return True
+        return any(child.expects_cut() for child in self.hosted.values())
+
+    def _is_known(self, key: str) -> bool:
+        """Whether a wait is for what was given in a former leg: nothing that came of it comes before it."""
+        replay, blind = self.replay, self.settings.blind
+        return key in replay.forgotten or (blind is not None and key in blind and key in replay.entries)
+
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
-        await self.pacing.hold(key)
+        self.holding += 1
+        try:
+            await self.pacing.hold(key)
+        finally:
+            self.holding -= 1
         if self.exit is not None:
             await self.leave()
 
@@ -184,9 +250,15 @@ class Session(Motion):
         """Give how each step that has completed is undone, by its key."""
         return {
             key: Undo(key, returns, self.copies.get(key), policy)
-            for policy, done in self.undoable
-            for key, returns in done.items()
+            for policy, asked in self.undoable
+            for key, returns in asked.items()
+            if self._has_completed(key)
         }
+
+    def _has_completed(self, key: str) -> bool:
+        """Whether a step gave a value, be it that the workflow was cut off before it got it."""
+        entry = self.replay.entries.get(key)
+        return entry is not None and (entry.kind == VALUE or key in self.copies)
 
     async def fail(self, error: Any) -> NoReturn:
         """End the run with a typed error of its own."""
@@ -194,12 +266,13 @@ class Session(Motion):
         self.quick = False
         if self.exit is None and not self._all_asked():
             # Other branches first say of all that was done before, or has begun, how it is undone.
-            await self.quiet(until=self._all_asked, idle=False)
+            await self.calm(until=self._all_asked, idle=False)
         await self._end(self.failing)
 
     def _all_asked(self) -> bool:
-        """Whether all that may have to be undone was asked for."""
-        return not self.replay.due and self.called.keys() >= set(self.children_under_way())
+        """Whether all that may have to be undone was asked for, and given."""
+        given = not (self.replay.due or self.holding)
+        return given and self.called.keys() >= set(self.children_under_way())
 
     @property
     def may_begin(self) -> bool:
@@ -212,7 +285,7 @@ class Session(Motion):
         if self.cancelled is not None:
             await self.fail(errors.Cancelled(self.cancelled))
         if self.state.undoing and not self.undoing:
-            await self.quiet(until=self._is_ending)
+            await self.calm(until=self._is_ending)
             if not self._is_ending():
                 await self.stop(no_longer_fails(key))
         if self._is_ending():
@@ -239,6 +312,8 @@ class Session(Motion):
         self.pacing.over = True
         if self._news:
             wake(self._news)
+        if self._stirred:
+            wake(self._stirred)
         for child in self.hosted.values():
             child.stop_child()
 
@@ -300,6 +375,8 @@ class Session(Motion):
         """
         key = child or pending.step_key
         self.parked[key] = pending
+        if self._stirred:
+            wake(self._stirred)
         if child is None:
             self.journal.tell_wait(pending)
         if self.spares and self.exit is None and not self._would_work(pending):
@@ -338,7 +415,7 @@ class Session(Motion):
             return
         self.settling = True
         try:
-            await self.quiet(until=lambda: self.exit is not None)
+            await self.calm(until=lambda: self.exit is not None)
             self.close(self.exit or self.failing or Exit("suspended", self._first_wait(), settled=True))
         finally:
             self.settling = False

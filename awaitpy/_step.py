@@ -87,6 +87,8 @@ class BoundStep:
         if full in noted or not full.isascii() or not key or (full[0] == "u" and full.startswith(UNDOING)):
             return await self._take(True, key, fn, args, kwargs)
         noted.add(full)
+        if self._undo is not None:
+            self._undo[full] = returns
         failure: BaseException | None = None
         given: Any = None
         session.active += 1
@@ -110,8 +112,6 @@ class BoundStep:
                 entry = Entry(full, VALUE, _Raw(encode(given)), returns.form)
                 if session.unkept:
                     replay.entries[full] = entry
-                    if self._undo is not None:
-                        self._undo[full] = returns
                     return given
         except _UNENCODABLE:
             pass  # the slow way says where and why
@@ -243,9 +243,11 @@ class BoundStep:
                 if children is None
                 else children.call(session, key, fn, args, kwargs, self._policy)
             )
+            if self._undo is not None:
+                self._undo[key] = call.returns
             if entry is None:
                 if not self._is_open():
-                    await self._admit(key)
+                    await self._let_in(key)
                 given = await (run_new if children is None else children.run_new)(session, call)
             else:
                 given = await self._replayed(entry, call)
@@ -275,6 +277,15 @@ class BoundStep:
         session = self._session
         known = session.replay.due or session.read_only
         return session.may_begin and self._branch is None and not known
+
+    async def _let_in(self, key: str) -> None:
+        """Do as `_admit` does, and note a step that is cut off meanwhile."""
+        try:
+            await self._admit(key)
+        except asyncio.CancelledError:
+            if self._session.may_begin:
+                self._cut(key)
+            raise
 
     async def _admit(self, key: str) -> None:
         """End the run, or the branch of a race that is lost, unless something new may begin here."""
@@ -307,13 +318,11 @@ class BoundStep:
         return self._value(call, given)
 
     def _value(self, call: Call, given: Any) -> Any:
-        """Give the value of a step that has completed, and note how it is undone."""
+        """Give the value of a step that has completed, and keep what its undo will need."""
         session = self._session
         value = given.value if given.__class__ is Ok else given
-        if self._undo is not None:
-            self._undo[call.key] = call.returns
-            if session.replay.entries[call.key].kind != VALUE:
-                session.copies[call.key] = deepcopy(value)  # nothing but its wait reads it from the journal
+        if self._undo is not None and session.replay.entries[call.key].kind != VALUE:
+            session.copies[call.key] = deepcopy(value)  # nothing but its wait reads it from the journal
         return value
 
     def _returns(self, key: str, fn: Any) -> Returns:
@@ -341,6 +350,8 @@ class BoundStep:
         if parallel and not prefix:
             return  # another branch may ask for it yet: the end of the run tells
         await session.quiet(until=lambda: not replay.due_in(prefix), idle=parallel)
+        if session.expects_cut():
+            return  # what is due may come after that
         if replay.due_in(prefix) and (parallel or not session.others_alive()):
             await session.stop(replay.drift(key, prefix))
 

@@ -10,7 +10,6 @@ import msgspec
 
 from awaitpy._arguments import in_utc
 from awaitpy._policy import in_seconds
-from awaitpy._tables import noted
 from awaitpy._tree import waiting
 from awaitpy._wire import ELAPSED, Entry, Underway, encode
 from awaitpy.errors import PendingTimer, UnexpectedError
@@ -53,7 +52,7 @@ async def _until(session: Session, key: str, asked: PendingTimer) -> datetime:
     if note is not None and note.until is not None:
         return note.until
     until = asked.until or session.settings.clock() + (asked.duration or timedelta())
-    await session.journal.add(noted(Underway(key, until=until)))
+    await session.note(Underway(key, until=until))
     return until
 
 

@@ -413,7 +413,7 @@ async def test_a_step_inserted_into_a_branch_is_told_before_it_runs(calls):
     added = True
     found = await check(flow, state)
     assert found.problem == WorkflowDrift("new", "a1", ("a1",), None)
-    assert "\n+ new (new, would run)\n" in str(found)
+    assert str(found).endswith(f"\n+ new (new, would run)\n{found.problem}")
     assert set(found.next) == {"new", "wait0"}
 
 

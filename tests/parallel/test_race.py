@@ -444,6 +444,39 @@ async def test_a_loser_that_is_held_back_when_it_loses_is_undone_and_its_waits_a
         assert get_pending_hooks((await resume(flow, outcome.state)).state) == ["end"]
 
 
+async def test_a_loser_that_is_cut_off_while_its_step_is_written_is_undone(world):
+    async def checkpoint(entry):
+        if entry.key == "r/loser/l":
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    async def loser(step):
+        await step.options(undo=lambda v: world.quick(f"undo {v}"))("l", world.quick, "l")
+
+    async def flow(step):
+        await step.race("r", {"winner": lambda s: s("w", world.work, "w"), "loser": loser})
+        await step("fail", lambda: Err("no"))
+
+    outcome = await Runner(checkpoint=checkpoint).run(flow)
+    assert outcome.result == Err("no")
+    assert world.ran == ["l", "w", "undo l"]
+
+
+async def test_children_in_a_race_are_undone_when_the_run_is_cancelled(world):
+    async def booking(step, name):
+        await step.options(undo=lambda v: world.quick(f"undo {v}"))("book", world.quick, name)
+        await step("w", pending_hook, f"h-{name}")
+
+    async def flow(step):
+        branches = {n: lambda s, n=n: s.child("booking", booking, n) for n in ("ship", "plane")}
+        await step.race("r", branches)
+
+    state = (await run(flow)).state
+    outcome = await resume(flow, cancel(read(state), "why"))
+    assert outcome.result == Err(Cancelled("why"))
+    assert world.ran == ["ship", "plane", "undo plane", "undo ship"]
+
+
 # --- replay ---------------------------------------------------------------------------------------
 
 

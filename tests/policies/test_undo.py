@@ -420,6 +420,30 @@ async def test_no_new_step_begins_where_a_run_fails_or_is_undone(world):
     assert world.log == []
 
 
+async def test_what_a_replay_holds_back_when_the_run_is_cancelled_is_undone_too(world):
+    """The slower branch was the second to complete, and is the first to ask."""
+
+    async def booked() -> str:
+        await asyncio.sleep(0)
+        return "room"
+
+    async def hotel(step):
+        await undoing(world)(step)("hotel", booked)
+        await step("w", pending_hook, "w")
+
+    async def flight(step):
+        await step("flight", lambda: "seat")
+        await step("v", pending_hook, "v")
+
+    async def flow(step):
+        await asyncio.gather(hotel(step), flight(step))
+
+    outcome = await world.run(flow)
+    assert list(outcome.state.steps) == ["flight", "hotel"]
+    assert (await world.resume(flow, cancel(outcome.state, "why"))).result == Err(Cancelled("why"))
+    assert world.log == [("undo", "room")]
+
+
 async def test_a_branch_that_is_late_in_a_replay_is_waited_for_and_no_new_step_begins(world):
     async def turns(number: int) -> None:
         for _ in range(number):
