@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,7 @@ class Works:
             await asyncio.wait([self._works[run_id].task])
 
     @contextmanager
-    def listening(self, run_id: str) -> Iterator[list[Rest]]:
+    def listening(self, run_id: str) -> Generator[list[Rest]]:
         """Give the list of how the run comes to rest here meanwhile, whoever has it worked on."""
         heard: list[Rest] = []
         listeners = self._listeners.setdefault(run_id, [])
