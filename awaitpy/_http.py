@@ -20,7 +20,7 @@ from awaitpy.errors import (
     PendingHook,
     RunError,
 )
-from awaitpy.result import Err
+from awaitpy.result import Err, Ok
 from awaitpy.webhooks import SignatureRefused
 
 
@@ -96,12 +96,22 @@ def answer(what: Fate, *, body: Any = None) -> HookAnswer:
         what: an outcome, the error in it, or an exception.
         body: goes out instead of the plain body.
     """
+    _check(what)
     if isinstance(what, Outcome) and what.state.status in _BY_END:
         return _answer(_BY_END[what.state.status], None, body)
     error = _error(what)
     status = _status(error)
     row = _BY_STATUS.get(status) or attrs.evolve(REFUSED, status=status)
     return _answer(row, error, body)
+
+
+def _check(what: object) -> None:
+    kind = type(what).__name__
+    if what is None or isinstance(what, (Ok, Err)):
+        raise TypeError(
+            "answer() is given an outcome, the error in it or an exception, not "
+            f"{kind}: match on the Result first, and hand over what is in it."
+        )
 
 
 def _error(what: Fate) -> object:

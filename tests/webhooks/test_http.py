@@ -164,3 +164,12 @@ def test_the_user_decides_what_more_the_sender_is_told():
 
 def test_a_duplicate_is_a_success():
     assert HookAnswer.duplicate() == HookAnswer(200, {"status": "duplicate"}, {})
+
+
+@pytest.mark.parametrize("given", [Ok(1), Err(PendingHook("h")), None], ids=repr)
+def test_the_result_around_an_outcome_is_told_to_be_none(given):
+    """It would be answered with 500, whatever it holds."""
+    with pytest.raises(
+        TypeError, match=r"answer\(\) is given an outcome, .*, not (Ok|Err|NoneType): match"
+    ):
+        answer(given)
