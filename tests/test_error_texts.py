@@ -52,6 +52,7 @@ from awaitpy import (
     pending_hook,
     resume,
     run,
+    workflow,
 )
 
 if TYPE_CHECKING:
@@ -275,6 +276,8 @@ ERRORS: list[tuple[object, list[str]]] = [
     (NotUndone("charge", "it is gone."), ["'charge'", "not undone", "it is gone."]),
     (UndoFailed(HookTimeout("h-1", "w", NOON), (NotUndone("charge", "down"), NotUndone("b", "x"))),
      ["HookTimeout", "'charge'", "down", "'b'", "by hand"]),
+    (UnreadableEntry("the arguments", "Expected `int`, got `str`."), ["recorded arguments",
+     "Expected `int`", "change_argument"]),
     (UnreadableEntry("charge", "Expected `int`, got `str`"), ["'charge'", "Expected `int`",
      "forget(state, 'charge')"]),
 ]  # fmt: skip
@@ -364,8 +367,8 @@ async def test_a_workflow_that_is_not_async_is_told():
     async def endless(step: Step[Any]) -> Any:
         yield 1
 
-    for workflow, what in ((flow, "an int"), (endless, "an async_generator")):
-        text = str((await run(workflow)).result.unwrap_err())
+    for body, what in ((flow, "an int"), (endless, "an async_generator")):
+        text = str((await run(body)).result.unwrap_err())
         assert text == (
             f"The workflow gave {what}, which can't be awaited. Write it as `async def`, without `yield`."
         )
@@ -383,12 +386,12 @@ async def later(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("workflow", [only_step.__name__, 5])
-async def test_what_is_no_workflow_is_told(workflow):
+@pytest.mark.parametrize("given", [only_step.__name__, 5])
+async def test_what_is_no_workflow_is_told(given):
     with pytest.raises(TypeError, match=r"A workflow is an async function .*, not .*run\(flow, 1\)"):
-        await run(workflow)
+        await run(given)
     with pytest.raises(TypeError, match="A workflow is an async function"):
-        await resume(workflow, Runner().start(only_step))
+        await resume(given, Runner().start(only_step))
 
 
 @pytest.mark.parametrize(
@@ -464,6 +467,26 @@ async def test_an_exception_in_the_body_is_told_with_what_a_body_can_do():
         "next resume; a failure that belongs to the workflow comes from a step, by return Err(...) or "
         "catching(...)."
     )
+
+
+async def test_recorded_arguments_that_the_code_no_longer_takes_are_told_with_the_ways_out():
+    @workflow(name="shop")
+    async def before(step: Step[PendingHook], total: int) -> None: ...
+
+    @workflow(name="shop")
+    async def after(step: Step[PendingHook], total: int, currency: str) -> None: ...
+
+    text = str((await resume(after, Runner().start(before, 1))).result.unwrap_err())
+    assert text.startswith("The recorded arguments don't fit the workflow as it is now: ")
+    assert text.endswith(
+        "missing 1 required positional argument: 'currency'. Give the parameters their former types, a new "
+        "one a default, or migrate the run by change_argument(state, ...). Nothing new was run."
+    )
+
+
+def test_a_workflow_outside_of_an_event_loop_is_told_where_to_run():
+    with pytest.raises(RuntimeError, match=r"A workflow runs in an asyncio task: use asyncio\.run"):
+        run(only_step).send(None)
 
 
 class Plain:
