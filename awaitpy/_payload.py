@@ -260,7 +260,7 @@ class Codecs:
         function = fn if fn.__class__ is FunctionType else hints.underlying(fn)
         if function.__class__ is not FunctionType:  # a class, or something made in C
             return self._resolved(fn)
-        if "return" not in function.__annotations__:
+        if not hints.is_annotated(function):
             return self.untyped
         found = self._functions.get(function)
         if found is None:
@@ -270,7 +270,8 @@ class Codecs:
     def of_new(self, fn: Any, known: dict[Any, Returns]) -> Returns:
         """Give the same for a function that is not `known` yet, as it is from now on.
 
-        Functions without annotations are not kept: a lambda is another one each time.
+        Functions without annotations are not kept: a lambda is another one each time. Raises NameError
+        (Python 3.14) for annotations with a name that is not known, and `Unresolved`.
         """
         if fn.__class__ is FunctionType and not fn.__annotations__:
             return self.untyped

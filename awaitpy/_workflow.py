@@ -150,11 +150,11 @@ def _described_anew(function: Any) -> Described:
         )
     inner = hints.underlying(function)
     name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
-    signature = inspect.signature(function)
+    signature = hints.signature(function)
     parameters = list(signature.parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
-    returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
+    returns = hints.written(inner).get("return", MISSING)
     return Described(name, version, ref(inner), signature, step, rest, returns, migrations)
 
 

@@ -29,6 +29,7 @@ from awaitpy import (
     catching,
     make_converter,
     pending_hook,
+    rewind,
 )
 
 if TYPE_CHECKING:
@@ -513,3 +514,90 @@ class Container(Generic[T]):
 
 def test_a_type_variable_alone_tells_nothing(law):
     assert isinstance(law.step(Container[A]().first), JournalError)
+
+
+LATE = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+"""Before an annotation that is evaluated late: since Python 3.14 each one is."""
+
+
+def late(source: str) -> Any:
+    """Give a module of functions whose annotations are evaluated when somebody asks."""
+    module = ModuleType("late")
+    code = compile(LATE + source, "late", "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+    return module
+
+
+ONLY_CHECKED = """
+async def pay(order: Missing) -> int:
+    return 1
+
+async def flow(step: Step[Missing], times: int) -> int:
+    paid = await step("pay", pay, "order")
+    return times * (paid + (await step.attempt("pay again", pay, "order")).unwrap())
+"""
+
+
+async def test_names_that_only_type_checkers_know_are_no_trouble_where_no_value_needs_them():
+    flow = late(ONLY_CHECKED).flow
+    outcome = await Runner().run(flow, 2)
+    assert outcome.result == Ok(4)
+    unfinished = rewind(ResumeState.from_bytes(outcome.state.to_bytes()), "pay again")
+    assert (await Runner().resume(flow, unfinished)).result == Ok(4)
+
+
+@pytest.mark.parametrize("where", ["-> Missing", "-> Result[int, Missing]", "-> list[Missing]"])
+async def test_a_name_that_only_type_checkers_know_is_named_where_a_value_needs_it(where):
+    module = late(f"from awaitpy import Result\nasync def pay() {where}:\n    return 1\n")
+
+    async def flow(step):
+        return await step("pay", module.pay)
+
+    error = (await Runner().run(flow)).result.unwrap_err()
+    assert isinstance(error.cause, JournalError)
+    assert error.key == "pay"
+    assert "name 'Missing' is not defined" in str(error)
+    assert "TYPE_CHECKING" in str(error)
+
+
+async def test_an_argument_whose_type_only_type_checkers_know_is_refused():
+    module = late("async def flow(step, order: Missing) -> None: ...")
+    with pytest.raises(JournalError, match="name 'Missing' is not defined"):
+        await Runner().run(module.flow, 1)
+
+
+FORWARD = """
+import attrs
+
+@attrs.frozen
+class Order:
+    items: list[Item]
+
+    async def first(self) -> Item:
+        return self.items[0]
+
+@attrs.frozen
+class Item:
+    sku: str
+
+def made():
+    @attrs.frozen
+    class Local:
+        item: Item
+
+    async def give() -> Local:
+        return Local(Item("here"))
+
+    return give
+
+async def order() -> Order:
+    return Order([Item("a"), Item("b")])
+"""
+
+
+def test_types_that_come_later_in_the_source_are_found(law):
+    module = late(FORWARD)
+    sys.modules["late"] = module
+    assert law.step(module.order).exact()
+    assert law.step(module.Order([module.Item("a")]).first).exact()
+    assert law.step(module.made()).exact()
