@@ -283,6 +283,7 @@ class Codecs:
         return self.untyped if tp is MISSING else self.of_return(tp)
 
 
+_GENERATOR: Final = r"an? (async_)?generator "
 NOT_ENCODED: Final = "can't be encoded"
 UNWRITABLE: Final = (
     " If its class is meant, say how it is written and read: Runner(converter=...), see make_converter."
@@ -298,7 +299,11 @@ def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:
         else "Name the type: annotate the function's return (a lambda has none), or use "
         "step.options(returns=...)."
     )
-    return JournalError(what, misfit.path, misfit.problem, mend + converted(misfit.problem))
+    if re.match(_GENERATOR, misfit.problem):
+        mend = "Collect what it yields within the step, and return the list."
+    else:
+        mend += converted(misfit.problem)
+    return JournalError(what, misfit.path, misfit.problem, mend)
 
 
 def converted(problem: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -505,6 +506,21 @@ async def test_a_class_that_nobody_can_write_is_told_to_need_a_converter():
     with pytest.raises(JournalError) as caught:
         await run(flow, Plain())
     assert str(caught.value).endswith(UNWRITABLE)
+
+
+def rows() -> Iterator[int]:
+    yield 1
+
+
+async def rows_slowly() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("fn", [rows, rows_slowly, lambda: (n for n in (1,))])
+async def test_a_generator_is_told_to_be_collected(fn):
+    text = await text_of(fn)
+    assert "generator" in text
+    assert text.endswith("Collect what it yields within the step, and return the list.")
 
 
 class HasName(Protocol):
