@@ -35,6 +35,8 @@ def underlying(fn: Any) -> Any:
         return fn.__func__
     if inspect.isfunction(fn) or isinstance(fn, type):
         return fn
+    if hasattr(fn, "__wrapped__"):  # as functools.cache makes it
+        return underlying(fn.__wrapped__)
     cls: Any = fn.__class__
     return getattr(cls, "__call__", fn)  # noqa: B004  the function itself is wanted
 

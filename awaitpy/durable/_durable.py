@@ -82,7 +82,7 @@ class Durable:
     - `sleep`: waits so many seconds, for tests.
 
     Raises ValueError for two workflows of one name, and for settings with which nothing could run;
-    TypeError for what is no store.
+    TypeError for what is no store, no list of workflows, or no `Tries`.
     """
 
     def __init__(
@@ -104,6 +104,8 @@ class Durable:
         arguments.check_store(store)
         seconds = in_seconds(lease)
         arguments.check_settings(seconds, checkpoint, concurrency)
+        arguments.check_tries(tries)
+        arguments.check_workflows(workflows)
         time = system_time if clock is None else clock
         self._settings = Settings(
             store=store,
@@ -304,6 +306,9 @@ class Durable:
         The next page is that `after` the last run of this one.
         """
         arguments.check_page(after, RunRecord, limit)
+        arguments.check_status(status)
+        if workflow is not None:
+            arguments.check_type("workflow", workflow)
         query = Query(
             workflow=workflow,
             status=status,

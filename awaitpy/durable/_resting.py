@@ -38,14 +38,18 @@ async def rest_of(
         return await claim(settings, run_id)
 
     begin, pause = claiming or again, _FIRST_PAUSE
-    while True:
-        rest = await works.join(run_id, partial(work_on, settings, claiming=begin))
-        if rest is None:
-            await settings.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 2 * pause)
-        elif rest.revision >= after:
-            return rest.outcome
-        begin = again
+    # The leg that took a delivery up knows what became of it; one that comes later does not. It may be
+    # that of a `serve` which has claimed the run, and has not begun to work on it when this asks.
+    with works.listening(run_id) as heard:
+        while True:
+            rest = await works.join(run_id, partial(work_on, settings, claiming=begin))
+            if rest is None:
+                await settings.sleep(pause)
+                pause = min(_LONGEST_PAUSE, 2 * pause)
+            for each in heard:
+                if each.revision >= after:
+                    return each.outcome
+            begin = again
 
 
 async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:

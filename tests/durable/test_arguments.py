@@ -130,3 +130,33 @@ async def test_an_id_that_is_no_text_is_known_to_no_store(world):
                 await asked(HALF)
         with pytest.raises(TypeError, match="run_id=7 is int"):
             await durable.get(7)
+
+
+def test_a_number_of_tries_is_no_policy():
+    with pytest.raises(TypeError, match=r"tries=3 is int: give Tries\(limit=3\)"):
+        Durable(MemoryStore(), workflows=[], tries=3)
+
+
+@pytest.mark.parametrize("workflows", [lambda step: None, "checkout"])
+def test_one_workflow_is_not_taken_for_several(workflows):
+    with pytest.raises(TypeError, match=r"workflows= is (function|str): give a list"):
+        Durable(MemoryStore(), workflows=workflows)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "text"),
+    [
+        ({"workflow": lambda step: None}, TypeError, r"workflow=.* is function: it has to be a str"),
+        ({"status": "done"}, ValueError, "status='done' is none: .*'suspended'"),
+    ],
+)
+async def test_a_question_for_what_no_run_can_be_is_refused(world, terms, error, text):
+    async with world.durable() as durable:
+        with pytest.raises(error, match=text):
+            await durable.list(**terms)
+
+
+async def test_a_purge_of_a_status_that_no_run_can_have_is_refused(world):
+    async with world.durable() as durable:
+        with pytest.raises(ValueError, match="status='done' is none"):
+            await durable.purge(older_than=0, statuses=["done"])

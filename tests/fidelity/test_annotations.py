@@ -445,6 +445,50 @@ def test_catching_lets_other_exceptions_pass(law, fn):
     assert isinstance(error.cause, ValueError)
 
 
+@attrs.frozen
+class TooMuch:
+    what: str
+
+
+UNREAD = "invalid literal for int() with base 10: 'x'"
+
+
+async def afford(text: str) -> Result[A, TooMuch]:
+    return Ok(A(int(text))) if len(text) < 3 else Err(TooMuch(text))
+
+
+def afford_untyped(text):
+    return Ok(int(text)) if len(text) < 3 else Err("too much")
+
+
+def test_catching_leaves_a_result_as_it_is_and_knows_the_errors_of_both(law):
+    caught = catching(afford, ValueError, into=declined)
+    assert law.step(caught, "5").replays == [A(5), A(5)]
+    for text, error in (("500", TooMuch("500")), ("x", Declined(UNREAD))):
+        failed = law.step(caught, text)
+        assert failed.fresh == Err(error)
+        assert failed.exact()
+
+
+def test_catching_leaves_a_result_without_annotations_as_it_is(law):
+    caught = catching(afford_untyped, ValueError, into=lambda error: "no number")
+    assert law.step(caught, "5").replays == [5, 5]
+    assert law.step(caught, "500").replays == [Err("too much")] * 2
+    assert law.step(caught, "x").replays == [Err("no number")] * 2
+
+
+def test_an_error_of_a_function_under_catching_ends_the_workflow(law):
+    async def flow(step: Step[TooMuch | Declined]) -> A:
+        return await step("afford", catching(afford, ValueError, into=declined), "500")
+
+    assert law.wait(Runner().run(flow)).result == Err(TooMuch("500"))
+
+
+@pytest.mark.parametrize("decorated", [functools.cache(parse), functools.lru_cache(maxsize=1)(parse)])
+def test_a_cached_function_has_its_annotation(law, decorated):
+    assert law.step(decorated, "5").replays == [A(5), A(5)]
+
+
 def test_catching_without_annotations_takes_plain_values_and_refuses_others(law):
     plain = catching(lambda text: int(text), ValueError, into=lambda error: "no number")  # noqa: PLW0108  a lambda on purpose
     assert law.step(plain, "5").exact()
