@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import re
 from collections import Counter
@@ -31,7 +30,7 @@ ITEMS = st.sampled_from(["step", "quick", "hook"])
 TREES = st.recursive(
     LEAVES | st.tuples(st.sampled_from(["map", "collect"]), st.lists(ITEMS, max_size=5)),
     lambda trees: st.tuples(
-        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "race", "child", "late"]),
+        st.sampled_from(["row", "gather", "group", "scope", "limited", "tasks", "race", "child"]),
         st.lists(trees, min_size=1, max_size=4),
     ),
     max_leaves=12,
@@ -57,9 +56,6 @@ class Tree:
             return await self.mapped(step, kind, trees, key)
         if kind == "race":
             return await self.raced(step, trees, key)
-        if kind == "late":
-            await self.late(step, key)
-            kind = "row"
         if kind == "scope":
             step = step.scope(key)
         if kind == "child":
@@ -71,12 +67,6 @@ class Tree:
         for coroutine in below:
             coroutine.close()
         return await self.many(kind, [(step, t, f"{key}.{i}") for i, t in enumerate(trees)])
-
-    async def late(self, step, key: str) -> None:
-        """Let a timeout cut off a step, in front of what is below."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.001):
-                await step(f"{key}!", asyncio.Event().wait)
 
     async def limited(self, gate: asyncio.Semaphore, *args: Any) -> Any:
         async with gate:
