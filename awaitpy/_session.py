@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from awaitpy import _tasks, errors
 from awaitpy._journal import Journal, finished
 from awaitpy._leg import STOPPED, Exit, Leave, Settings, wait_on, wake
-from awaitpy._motion import Motion
+from awaitpy._staying import Staying
 from awaitpy._tables import noted
 from awaitpy._tree import waiting
 from awaitpy._undo import Undo, no_longer_fails
@@ -39,13 +39,12 @@ _PATIENCE: Final = 128
 _GIVEN: Final = frozenset({ANSWER, TIMEOUT, ELAPSED, RACE})
 
 
-class Session(Motion):
+class Session(Staying):
     """The mutable middle of one leg, between the state that went in and the one that comes out."""
 
     __slots__ = (
         "_cancels",
         "_news",
-        "_stirred",
         "_unwatched",
         "called",
         "cancelled",
@@ -60,16 +59,13 @@ class Session(Motion):
         "left",
         "losing",
         "over",
-        "parked",
         "quick",
         "read_only",
         "returns",
         "root",
         "root_leaves",
-        "settings",
         "spares",
         "state",
-        "staying",
         "undoable",
         "undoing",
         "unkept",
@@ -88,15 +84,13 @@ class Session(Motion):
     ) -> None:
         self.host = host
         self.called: dict[str, Any] = {}  # the children that this leg has asked for
-        self.settings = settings
         self.state = state
         self.codecs = settings.codecs
         self.returns: dict[Any, Returns] = {}  # by function, which it keeps alive for the leg
         self.journal = Journal(settings, state, undoing=undoing)
-        super().__init__(self.journal.replay, working, state.run_id)
+        super().__init__(settings, self.journal.replay, working, state.run_id)
         self.waiting = _waiting(state) if state.hooks or state.underway else {}
         self.fresh = not (self.waiting or state.entries)
-        self.parked: dict[str, PendingHook | PendingTimer] = {}
         self.spares: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None]] = {}
         self.losing: set[str] = set()  # keys of steps that a race cuts off: its entry says so
         # By policy, as a step that says how it is undone may cost next to nothing more than another.
@@ -117,9 +111,7 @@ class Session(Motion):
         self.root_leaves = False
         self.unwinding = False
         self.holding = 0  # replayed steps that wait for their turn
-        self.staying = 0  # replayed steps that wait to be cut off again
         self._news: list[asyncio.Future[None]] = []
-        self._stirred: list[asyncio.Future[None]] = []  # where cuts are waited for, here and around
         if host is not None:
             self._join(host.session)
 
@@ -132,7 +124,7 @@ class Session(Motion):
     def _join(self, parent: Session) -> None:
         """Be the leg of a child of that run."""
         self.journal.join(parent.journal)
-        self._stirred = parent._stirred
+        self.stir_with(parent)
         if parent.exit is not None:
             self.close(STOPPED)
 
@@ -198,37 +190,6 @@ class Session(Motion):
             self.quick = False
 
     # --- work under way ---------------------------------------------------------------------
-
-    async def cut_again(self) -> None:
-        """Stay at a step that was cut off when it ran, until what cut it off does so again."""
-        self.staying += 1
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self.staying -= 1
-            wake(self._stirred)
-
-    async def calm(self, until: Callable[[], bool], *, idle: bool = True) -> None:
-        """Wait as `quiet` does, and also for what cuts steps off again: the workflow went on after that."""
-        await self.quiet(until, idle=idle)
-        while not until() and self.expects_cut():
-            self.becalmed = True
-            try:
-                await wait_on(self._stirred)
-            finally:
-                self.becalmed = False
-            await self.quiet(until, idle=idle)
-
-    def expects_cut(self) -> bool:
-        """Whether a step, here or in a child, waits to be cut off, and what does so may come."""
-        if self.staying and not any(self._is_known(key) for key in self.parked):
-            return True
-        return any(child.expects_cut() for child in self.hosted.values())
-
-    def _is_known(self, key: str) -> bool:
-        """Whether a wait is for what was given in a former leg: nothing that came of it comes before it."""
-        replay, blind = self.replay, self.settings.blind
-        return key in replay.forgotten or (blind is not None and key in blind and key in replay.entries)
 
     async def hold(self, key: str) -> None:
         """Hold a replayed step back until its turn; leave, if the leg ends meanwhile."""
@@ -312,8 +273,7 @@ class Session(Motion):
         self.pacing.over = True
         if self._news:
             wake(self._news)
-        if self._stirred:
-            wake(self._stirred)
+        self.stir()
         for child in self.hosted.values():
             child.stop_child()
 
@@ -375,8 +335,7 @@ class Session(Motion):
         """
         key = child or pending.step_key
         self.parked[key] = pending
-        if self._stirred:
-            wake(self._stirred)
+        self.stir()
         if child is None:
             self.journal.tell_wait(pending)
         if self.spares and self.exit is None and not self._would_work(pending):
