@@ -128,9 +128,13 @@ async def _saved(settings: Settings, stored: StoredRun, head: Head) -> bool:
 
 
 async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], ResumeState]) -> int:
-    """Change the state of a run: give the revision of the head that has it. Raises what `verb` raises."""
+    """Change the state of a run: give the revision of the head that has it.
+
+    Raises what `verb` raises, and `UnknownWorkflow` before anything is written.
+    """
     while True:
         stored = await loaded(settings, run_id, tail=True)
+        settings.flows.of(stored.head.workflow)
         state = parts.join_tail(stored)
         new = verb(state)
         if new is state:
@@ -147,9 +151,13 @@ async def delete(settings: Settings, run_id: str) -> bool:
 
 
 async def hasten(settings: Settings, run_id: str) -> int:
-    """Make a run that is interrupted due at once, as if it had never been tried: give the revision."""
+    """Make a run that is interrupted due at once, as if it had never been tried: give the revision.
+
+    Raises `UnknownWorkflow` before anything is written.
+    """
     while True:
         stored = await loaded(settings, run_id, tail=True)
+        settings.flows.of(stored.head.workflow)
         if stored.head.status != "interrupted":
             return stored.revision
         head = msgspec.structs.replace(stored.head, due=settings.now(), tries=0)
@@ -210,8 +218,7 @@ async def fork(
 async def _filled(settings: Settings, made: StoredRun, head: Head, state: ResumeState) -> bool:
     now = settings.now()
     ready = msgspec.structs.replace(head, due=now)
-    # The hooks of the journal stay those of the run that created them.
-    lines = parts.lines(state, hooks=False)
+    lines = parts.lines(state)
     return await settings.ask(
         lambda: settings.store.rewrite(made.run_id, ready, lines, revision=made.revision, now=now)
     )

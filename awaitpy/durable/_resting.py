@@ -45,7 +45,8 @@ async def rest_of(
             pause = min(_LONGEST_PAUSE, 2 * pause)
         elif rest.revision >= after:
             return rest.outcome
-        begin = again
+        # What begins now sees that revision, or another run of this id whose revisions began anew.
+        begin, after = again, 0
 
 
 async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:
