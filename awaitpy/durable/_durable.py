@@ -23,6 +23,7 @@ from awaitpy._hooks import moment, system_time
 from awaitpy._policy import in_seconds
 from awaitpy._runner import Outcome, Runner
 from awaitpy._state import ResumeState, cancel
+from awaitpy._tasks import finish
 from awaitpy._wire import Status
 from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _edits as edits
@@ -136,7 +137,16 @@ class Durable:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        closing = asyncio.create_task(self._close())
+        await finish(
+            [closing]
+        )  # also for who is cancelled meanwhile: no thread or connection is left behind
+        closing.result()
+
+    async def _close(self) -> None:
         await self._works.close()
+        for server in tuple(self._servers):
+            await server.ended()
         self._heart.cancel()
         await asyncio.wait([self._heart])
         self._stopped = False

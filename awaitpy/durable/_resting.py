@@ -49,12 +49,22 @@ async def rest_of(
         begin, after = again, 0
 
 
-async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:
-    """Work on a run that was claimed. Raises as `rest_of` does."""
+def _nothing(_: Lease) -> None:
+    """Tell nobody."""
+
+
+async def serve_one(
+    settings: Settings, works: Works, lease: Lease, *, begins: Callable[[Lease], object] = _nothing
+) -> None:
+    """Work on a run that was claimed; `begins` is told that the lease is looked after from now on.
+
+    Raises as `rest_of` does.
+    """
     works.lose(lease.run_id)  # what is still under way here was called off, or had its lease taken
     await works.ended(lease.run_id)
 
     async def claimed() -> Claimed:
+        begins(lease)
         return Claimed(lease)
 
     await works.join(lease.run_id, partial(work_on, settings, claiming=claimed))

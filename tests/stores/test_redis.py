@@ -54,6 +54,25 @@ async def test_the_client_of_the_application_is_used_and_stays_open(place, decod
     await client.aclose()
 
 
+async def test_a_cancellation_is_heard_at_whatever_moment_it_comes(place):
+    """Before Python 3.12 the driver swallows one that comes as it has sent something."""
+
+    async def ask():
+        await store.find("hook")
+        assert asyncio.current_task().cancelling() == 0, "it was swallowed"
+
+    for turns in range(40):
+        store = place.store()
+        await store.open()
+        asking = asyncio.ensure_future(ask())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        (told,) = await asyncio.gather(asking, return_exceptions=True)
+        assert told is None or isinstance(told, asyncio.CancelledError)
+        await store.close()
+
+
 async def test_a_client_that_tries_again_by_itself_writes_once(place, monkeypatch):
     """Redis has done it, and the connection is lost before it says so."""
     client = Redis.from_url(place.server.url)
