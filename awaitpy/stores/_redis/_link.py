@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 
 from awaitpy.durable._store import StoreError
 from awaitpy.stores._redis import _scripts
-from awaitpy.stores._redis._cancelling import heard
 from awaitpy.stores._redis._calls import Argument
+from awaitpy.stores._redis._cancelling import heard
 from awaitpy.stores._redis._scripts import Script
 
 T = TypeVar("T")
