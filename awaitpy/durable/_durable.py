@@ -314,6 +314,7 @@ class Durable:
         The next page is that `after` the last run of this one.
         """
         arguments.check_page(after, RunRecord, limit)
+        arguments.check_query(workflow, status, metadata)
         query = Query(
             workflow=workflow,
             status=status,
@@ -327,6 +328,7 @@ class Durable:
         self, *, workflow: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> AsyncIterator[RunHook]:
         """Give the hooks that suspended runs wait for, those of the newest run first."""
+        arguments.check_query(workflow, None, metadata)
         query = Query(workflow=workflow, status="suspended", metadata=metadata or {}, limit=_PAGE)
         return looking.pending(self._settings, query)
 
