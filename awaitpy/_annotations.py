@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Awaitable, Coroutine
@@ -19,6 +20,11 @@ class Unresolved(Exception):
 MISSING: Final[Any] = inspect.Signature.empty
 _AWAITABLE: Final = frozenset({Awaitable, Coroutine})
 _UNION: Final = frozenset({Union, types.UnionType})
+# Python 3.14, where inspect has imported this, evaluates annotations when it is asked for them, and
+# can leave names that are not known: one that only type checkers know must not hide the others.
+_late: Final[Any] = sys.modules.get("annotationlib")
+_ANNOTATIONS: Final[dict[str, Any]] = {} if _late is None else {"format": _late.Format.FORWARDREF}
+_SIGNATURE: Final[dict[str, Any]] = {f"annotation_{name}": value for name, value in _ANNOTATIONS.items()}
 
 
 def underlying(fn: Any) -> Any:
@@ -29,8 +35,25 @@ def underlying(fn: Any) -> Any:
         return fn.__func__
     if inspect.isfunction(fn) or isinstance(fn, type):
         return fn
+    if hasattr(fn, "__wrapped__"):  # as functools.cache makes it
+        return underlying(fn.__wrapped__)
     cls: Any = fn.__class__
     return getattr(cls, "__call__", fn)  # noqa: B004  the function itself is wanted
+
+
+def written(function: Any) -> dict[str, Any]:
+    """Give the annotations of a function as they are written, as far as their names are known."""
+    return inspect.get_annotations(function, **_ANNOTATIONS) if callable(function) else {}
+
+
+def signature(function: Any) -> inspect.Signature:
+    """Give the parameters of a function, annotated so."""
+    return inspect.signature(function, **_SIGNATURE)
+
+
+def is_annotated(function: types.FunctionType) -> bool:
+    """Whether a function has annotations, which are not evaluated for that."""
+    return getattr(function, "__annotate__", None) is not None or bool(function.__annotations__)
 
 
 def resolve(annotation: Any, function: Any) -> Any:
@@ -71,7 +94,7 @@ def returned(fn: Any) -> Any:
     function = underlying(fn)
     if isinstance(function, type):
         return function
-    annotation = getattr(function, "__annotations__", {}).get("return", MISSING)
+    annotation = written(function).get("return", MISSING)
     if annotation is MISSING:
         return MISSING
     return awaited(resolve(annotation, function))

@@ -40,6 +40,22 @@ def whole(argument: str, value: Any, mend: str) -> int:
     return int(value)
 
 
+def kind(value: object) -> str:
+    """Name what a value is, for a message that must not show it: `an int`, `a coroutine`."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def no_state(given: object) -> TypeError:
+    """Say that something else was given where a state is asked for."""
+    mend = (
+        "hand over its .state."
+        if hasattr(given, "state")
+        else "make one by ResumeState.from_bytes(...) or ResumeState.from_json(...)."
+    )
+    return TypeError(f"This takes a ResumeState, not {type(given).__name__}: {mend}")
+
+
 def in_utc(time: datetime) -> datetime:
     """Give a time in UTC, as a datetime proper. Raises ValueError for a naive one."""
     if time.tzinfo is None:

@@ -1,4 +1,4 @@
-"""A dry run: whether a parked state would resume under today's code, and where it would go on."""
+"""A dry run: whether a waiting state would resume under today's code, and where it would go on."""
 
 from __future__ import annotations
 

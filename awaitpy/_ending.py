@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitpy import _tasks
+from awaitpy._arguments import kind
 from awaitpy._leg import Exit, leaves
 from awaitpy._undo import no_longer_fails
 from awaitpy._waits import unpark
-from awaitpy.errors import SuspensionSwallowed, UnexpectedError
+from awaitpy.errors import StepMisuse, SuspensionSwallowed, UnexpectedError
 
 if TYPE_CHECKING:
     from awaitpy._session import Session
@@ -23,6 +25,12 @@ async def completed(session: Session, value: Any) -> Exit:
     """Give the exit of a workflow that returned."""
     if session.exit is not None:
         return _swallowed(session) if session.exit.status == "suspended" else session.exit
+    if value.__class__ is CoroutineType:
+        value.close()
+        raise StepMisuse(
+            "The workflow returned a coroutine that nobody has awaited, so what it stands for has not run. "
+            "Write `return await step(...)`."
+        )
     if session.journal.cuts:
         await session.flush()
     session.root_leaves = True  # a branch that goes on need not unwind it
@@ -51,6 +59,13 @@ def ended_by(session: Session, error: BaseException) -> Exit | None:
     if why is None or (why.status == "suspended" and not leaves(error)):
         why = session.exit = Exit("interrupted", UnexpectedError(None, error))
     return why
+
+
+def not_async(body: object) -> StepMisuse:
+    """Say that the workflow gave no coroutine."""
+    return StepMisuse(
+        f"The workflow gave {kind(body)}, which can't be awaited. Write it as `async def`, without `yield`."
+    )
 
 
 def _ended_by_cancel(session: Session, error: asyncio.CancelledError) -> Exit | None:

@@ -142,14 +142,26 @@ class WorkflowMismatch(Value):
         )
 
 
+_ARGUMENTS = "the arguments"
+
+
 @attrs.frozen(repr=False)
 class UnreadableEntry(Value):
-    """A journaled value does not fit the type that the code now names for its step."""
+    """A journaled value does not fit the type that the code now names for its step.
+
+    `key` is that of the step, or `the arguments` for those of the workflow.
+    """
 
     key: str
     problem: str
 
     def __str__(self) -> str:
+        if self.key == _ARGUMENTS:
+            return (
+                f"The recorded arguments don't fit the workflow as it is now: {self.problem.rstrip('.')}. "
+                "Give the parameters their former types, a new one a default, or migrate the run by "
+                "change_argument(state, ...). Nothing new was run."
+            )
         return (
             f"The journaled value of {self.key!r} can't be read as the type that the code names "
             f"now: {self.problem}. Give the step its former type, or a new key, or "

@@ -13,6 +13,7 @@ from awaitpy import _arguments, _tree, _wire
 from awaitpy._incoming import as_delivery, check_payload, equal
 from awaitpy._payload import misfit_of
 from awaitpy._state import ResumeState, changed
+from awaitpy._tasks import place
 from awaitpy._wait import Wait
 from awaitpy._wire import Delivery, OpenHook
 from awaitpy.errors import (
@@ -21,6 +22,7 @@ from awaitpy.errors import (
     MethodNotAllowed,
     PendingHook,
     RunFinished,
+    StepMisuse,
     UnknownHook,
 )
 from awaitpy.result import Err, Result
@@ -65,9 +67,15 @@ _METHODS: Final = 'Give a list of names, such as methods=["POST", "PUT"].'
 def create_hook(*, many: bool = False, new_id: Callable[[], str] | None = None) -> Hook:
     """Give a new hook with an unguessable id (128 random bits, unless `new_id` makes it).
 
-    In a workflow call it by a step, so that the id is the same on every re-run. With `many` the hook
-    takes any number of deliveries, and each wait on it the next one.
+    In a workflow call it by a step, so that the id is the same on every re-run; in its body it raises
+    `StepMisuse`. With `many` the hook takes any number of deliveries, and each wait on it the next one.
     """
+    where: Any = place.get()
+    if where is not None and where.__class__ is not tuple:
+        raise StepMisuse(
+            "create_hook() was called in the body of a workflow, where each re-run would make another id. "
+            "Make it by a step: hook = await step('hook', create_hook)."
+        )
     hook_id = os.urandom(16).hex() if new_id is None else _arguments.name("A hook id", new_id(), _MADE)
     return Hook(hook_id, f"hook:{hook_id}", bool(many))
 
@@ -135,6 +143,11 @@ def first_of(*waits: Result[T, PendingHook]) -> Result[Won[T], PendingHook]:
     Gives `Won(hook_id, value)`. The winner is journaled; the others are closed, and a later delivery
     to them is `HookAlreadyResolved`.
     """
+    other = next(
+        (wait for wait in waits if not isinstance(getattr(wait, "error", None), PendingHook)), None
+    )
+    if other is not None:
+        raise TypeError(f"first_of takes pending_hook(...) for each hook, not {_arguments.kind(other)}.")
     pending = tuple(wait.error for wait in waits if isinstance(wait, Err))
     if not pending:
         raise ValueError("first_of needs at least one pending_hook(...) to wait for.")
@@ -176,6 +189,8 @@ def inject_hook(
     Raises `UnknownHook`, `MethodNotAllowed`, `InvalidPayload`, `HookAlreadyResolved`, `HookExpired`
     or `RunFinished`.
     """
+    if state.__class__ is not ResumeState:
+        raise _arguments.no_state(state)
     if delivery_id is not None and delivery_id.__class__ is not str:
         delivery_id = _arguments.plain("delivery_id", delivery_id, _DELIVERY_ID)
     key = _tree.child_with(state, hook_id)
@@ -274,6 +289,8 @@ def get_pending_hooks(state: ResumeState) -> list[str]:
 
     Those that its children wait for are among them.
     """
+    if state.__class__ is not ResumeState:
+        raise _arguments.no_state(state)
     return [wait.hook.hook_id for wait in _tree.waits(state) if _waits(wait.hook, wait.hooks)]
 
 
@@ -296,6 +313,8 @@ def next_wakeup(state: ResumeState) -> datetime | None:
     At once if a delivery waits to be taken or the run was cancelled, else at the first deadline or timer;
     a child counts as the run does.
     """
+    if state.__class__ is not ResumeState:
+        raise _arguments.no_state(state)
     if state.end is not None:
         return None
     if state.cancelled is not None and not state.undoing:

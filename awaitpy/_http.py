@@ -11,6 +11,7 @@ import msgspec
 from awaitpy._request import MalformedBody
 from awaitpy._runner import Outcome
 from awaitpy.errors import (
+    Cancelled,
     HookError,
     HookRejected,
     HookTimeout,
@@ -18,9 +19,13 @@ from awaitpy.errors import (
     MethodNotAllowed,
     PayloadMisfit,
     PendingHook,
+    PendingTimer,
     RunError,
+    StepInterrupted,
+    StepTimeout,
+    UndoFailed,
 )
-from awaitpy.result import Err
+from awaitpy.result import Err, Ok
 from awaitpy.webhooks import SignatureRefused
 
 
@@ -42,7 +47,7 @@ TABLE = (
     COMPLETED,
     FAILED,
     DUPLICATE,
-    Row(202, "suspended", "the delivery was taken and the run waits for another"),
+    Row(202, "suspended", "the delivery was taken and the run waits for another, or for a time"),
     Row(400, "invalid-payload", "the payload does not fit"),
     Row(401, "bad-signature", "the signature is missing, malformed, wrong or too old"),
     Row(403, "forbidden", "the workflow does not take this from that sender"),
@@ -96,12 +101,24 @@ def answer(what: Fate, *, body: Any = None) -> HookAnswer:
         what: an outcome, the error in it, or an exception.
         body: goes out instead of the plain body.
     """
+    _check(what)
     if isinstance(what, Outcome) and what.state.status in _BY_END:
         return _answer(_BY_END[what.state.status], None, body)
     error = _error(what)
+    if isinstance(error, (StepTimeout, StepInterrupted, Cancelled, UndoFailed)):
+        return _answer(FAILED, None, body)  # with these a run fails, as with one that it declares
     status = _status(error)
     row = _BY_STATUS.get(status) or attrs.evolve(REFUSED, status=status)
     return _answer(row, error, body)
+
+
+def _check(what: object) -> None:
+    kind = type(what).__name__
+    if what is None or isinstance(what, (Ok, Err)):
+        raise TypeError(
+            "answer() is given an outcome, the error in it or an exception, not "
+            f"{kind}: match on the Result first, and hand over what is in it."
+        )
 
 
 def _error(what: Fate) -> object:
@@ -114,7 +131,7 @@ def _status(error: object) -> int:
     match error:
         case HookError() | HookRejected() | PayloadMisfit():
             return error.status
-        case PendingHook():
+        case PendingHook() | PendingTimer():
             return 202
         case HookTimeout():
             return 410

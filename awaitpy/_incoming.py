@@ -33,6 +33,8 @@ _FIELDS: Final = r"\$(\.\w+|\[(\d+|\.\.\.)\])*"
 
 def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Raw:
     """Encode an injected value: plain data, or an object of a class that MessagePack carries."""
+    if hasattr(value.__class__, "model_dump"):
+        value = _dumped(hook_id, value)
     try:
         if delivery_id is not None and not delivery_id.isascii():
             encode(delivery_id)
@@ -46,6 +48,15 @@ def as_delivery(hook_id: str, value: Any, delivery_id: str | None) -> msgspec.Ra
     if form > NATIVE:
         raise InvalidPayload(hook_id, "$", f"a {type(value).__name__} needs a converter: inject plain data")
     return msgspec.Raw(data)
+
+
+def _dumped(hook_id: str, model: Any) -> Any:
+    """Give the plain data of a model of pydantic, which a wait for it validates again."""
+    try:
+        return model.model_dump(mode="json", by_alias=True)
+    except Exception:  # noqa: BLE001  a user's class may raise anything, and quote the body
+        problem = f"{_fidelity.with_article(type(model).__name__)} can't be written as plain data"
+        raise InvalidPayload(hook_id, "$", problem) from None
 
 
 def _public(path: str) -> str:

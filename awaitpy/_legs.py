@@ -35,7 +35,7 @@ async def unwound(session: Session, body: Coroutine[Any, Any, Any]) -> Exit:
     try:
         return await ending.completed(session, await body)
     except BaseException as error:
-        ended = ending.ended_by(session, error)
+        ended = ending.ended_by(session, error if hasattr(body, "__await__") else ending.not_async(body))
         session.drains = ended is not None
         if ended is None:
             raise

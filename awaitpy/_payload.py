@@ -75,7 +75,7 @@ class Codec:
         converted = self._try(CONVERTED, value)
         if isinstance(converted, bytes):
             return CONVERTED, converted
-        raise misfit or converted
+        raise converted if misfit is None or misfit.problem.endswith(NOT_ENCODED) else misfit
 
     def decode(self, payload: msgspec.Raw, form: Form) -> Any:
         """Restore a value. Raises `Misfit` when the bytes are of another type than the code names."""
@@ -112,8 +112,11 @@ class Codec:
         unsupported = re.search(_UNSUPPORTED, str(error))
         if unsupported is not None:
             name = unsupported[1].rpartition(".")[2]
-            problem = f"{_fidelity.with_article(name)} can't be encoded"
+            problem = f"{_fidelity.with_article(name)} {NOT_ENCODED}"
             return Misfit(_fidelity.unsupported(value, name), problem)
+        named = hints.class_of(self.type)
+        if getattr(named, "_is_protocol", False):
+            return Misfit("$", f"{named.__name__} is a protocol, and no class that could be made again")
         if isinstance(error, RecursionError):
             return Misfit("$", "the value contains itself or is nested too deep")
         return misfit_of(error)
@@ -257,7 +260,7 @@ class Codecs:
         function = fn if fn.__class__ is FunctionType else hints.underlying(fn)
         if function.__class__ is not FunctionType:  # a class, or something made in C
             return self._resolved(fn)
-        if "return" not in function.__annotations__:
+        if not hints.is_annotated(function):
             return self.untyped
         found = self._functions.get(function)
         if found is None:
@@ -267,7 +270,8 @@ class Codecs:
     def of_new(self, fn: Any, known: dict[Any, Returns]) -> Returns:
         """Give the same for a function that is not `known` yet, as it is from now on.
 
-        Functions without annotations are not kept: a lambda is another one each time.
+        Functions without annotations are not kept: a lambda is another one each time. Raises NameError
+        (Python 3.14) for annotations with a name that is not known, and `Unresolved`.
         """
         if fn.__class__ is FunctionType and not fn.__annotations__:
             return self.untyped
@@ -279,6 +283,13 @@ class Codecs:
         return self.untyped if tp is MISSING else self.of_return(tp)
 
 
+_GENERATOR: Final = r"an? (async_)?generator "
+NOT_ENCODED: Final = "can't be encoded"
+UNWRITABLE: Final = (
+    " If its class is meant, say how it is written and read: Runner(converter=...), see make_converter."
+)
+
+
 def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:
     """Make the error for a value that was refused, with the mend that fits."""
     mend = (
@@ -288,4 +299,13 @@ def journal_error(what: str, misfit: Misfit, *, named: bool) -> JournalError:
         else "Name the type: annotate the function's return (a lambda has none), or use "
         "step.options(returns=...)."
     )
+    if re.match(_GENERATOR, misfit.problem):
+        mend = "Collect what it yields within the step, and return the list."
+    else:
+        mend += converted(misfit.problem)
     return JournalError(what, misfit.path, misfit.problem, mend)
+
+
+def converted(problem: str) -> str:
+    """Give the rest of the mend for a value of a class that nobody can write yet."""
+    return UNWRITABLE if problem.endswith(NOT_ENCODED) else ""

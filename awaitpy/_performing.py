@@ -9,12 +9,13 @@ import msgspec
 
 from awaitpy import _attempts, _hooks, _timers, _waiting, errors
 from awaitpy import _payload as payloads
+from awaitpy._arguments import kind
 from awaitpy._journal import finished
 from awaitpy._policy import DEFAULT
 from awaitpy._value import PolicyError
 from awaitpy._waits import is_wait
 from awaitpy._wire import ANSWER, CUT, CUT_OFF, ELAPSED, ERROR, HOOK, POLICY, TIMEOUT, VALUE, Entry
-from awaitpy.errors import PendingHook, PendingTimer, UnexpectedError
+from awaitpy.errors import PendingHook, PendingTimer, StepMisuse, UnexpectedError
 from awaitpy.events import Retried
 from awaitpy.result import Err, Ok
 
@@ -78,6 +79,9 @@ async def settled(
     session: Session, call: Call, attempt: int, failure: BaseException | None, given: Any
 ) -> Any:
     """Journal what an attempt gave, which still counts as under way, or make another."""
+    fn: object = call.fn
+    if failure is not None and not callable(fn):
+        failure = _uncalled(call.key, fn)
     while failure is not None or not is_wait(given):
         try:
             delay = _attempts.delay(session, call.policy, attempt, failure, given)
@@ -97,6 +101,13 @@ async def settled(
     if call.key in session.journal.underway:
         await _attempts.clear(session, call.key)
     return given
+
+
+def _uncalled(key: str, given: object) -> StepMisuse:
+    return StepMisuse(
+        f"Step {key!r} was given {kind(given)}, which can't be called. Hand over the function, and its "
+        "arguments after it: step(key, fn, argument), not step(key, fn(argument))."
+    )
 
 
 async def keep(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from awaitpy import _tasks
+from awaitpy._arguments import kind
 from awaitpy._payload import Misfit, misfit_of
 from awaitpy._tables import Race, race_of
 from awaitpy._waits import alternatives, unpark
@@ -109,6 +110,14 @@ class Contest:
         if not branches or not all(map(_is_name, branches)):
             raise ValueError(
                 f"step.race({key!r}) takes a dict of at least one branch, each under a name without '/'."
+            )
+        given: Mapping[str, object] = branches
+        uncalled = next((name for name, branch in given.items() if not callable(branch)), None)
+        if uncalled is not None:
+            raise TypeError(
+                f"Branch {uncalled!r} of step.race({key!r}) is {kind(branches[uncalled])}, which can't be "
+                "called. Give a function that takes the step of its branch: "
+                f"{{{uncalled!r}: lambda s: s(key, fn)}}."
             )
         self._session, self._key, self._outer = session, key, outer
         self._branches = {str.__str__(name): branch for name, branch in branches.items()}

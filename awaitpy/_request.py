@@ -116,6 +116,16 @@ def _utc(moment: datetime | None) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _check(body: object, signed_by: object) -> None:
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"body= is the raw bytes of the request, not {type(body).__name__}.")
+    if signed_by is not None and not hasattr(signed_by, "verify"):
+        raise TypeError(
+            "signed_by= is what verifies, such as awaitpy.webhooks.StandardWebhooks(secret), not "
+            f"{type(signed_by).__name__}."
+        )
+
+
 def _names(pairs: Pairs) -> str:
     return "[" + ", ".join(sorted({name for name, _ in pairs})) + "]"
 
@@ -179,7 +189,9 @@ class HookRequest:
         Raises:
             SignatureRefused: `signed_by` refused it.
             ValueError: `received_at` has no time zone.
+            TypeError: `body` is no bytes, or `signed_by` is nothing that verifies.
         """
+        _check(body, signed_by)
         moment = _utc(received_at)
         pairs = header_pairs(headers)
         signed_id = signed_by.verify(pairs, body, now=moment) if signed_by else None

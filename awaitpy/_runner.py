@@ -12,7 +12,7 @@ from awaitpy import _payload as payloads
 from awaitpy import _workflow as workflows
 from awaitpy import errors
 from awaitpy._annotations import Unresolved
-from awaitpy._arguments import name, whole
+from awaitpy._arguments import name, no_state, whole
 from awaitpy._hooks import moment, system_time
 from awaitpy._leg import Settings
 from awaitpy._legs import leg
@@ -150,6 +150,8 @@ class Runner:
     ) -> Outcome[T, E]:
         """Run the same workflow over a state: completed steps are skipped, the arguments come from it."""
         flow = workflows.described(workflow)
+        if state.__class__ is not ResumeState:
+            raise no_state(state)
         refused = self._refused(flow, state)
         if refused is not None:
             return refused

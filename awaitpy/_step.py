@@ -81,7 +81,7 @@ class BoundStep:
                 if self._undo is not None:
                     self._undo[full] = returns
                 return value
-        except (Unresolved, *_UNDECODABLE):
+        except (Unresolved, NameError, *_UNDECODABLE):
             return await self._take(True, key, fn, args, kwargs)
         noted = replay.noted
         if full in noted or not full.isascii() or not key or (full[0] == "u" and full.startswith(UNDOING)):

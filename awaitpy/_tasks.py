@@ -33,7 +33,10 @@ class Inside:
 
 def current() -> asyncio.Task[Any]:
     """Give the task in which a leg begins. Raises RuntimeError outside of any."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # there is not even a loop
+        task = None
     if task is None:
         raise RuntimeError("A workflow runs in an asyncio task: use asyncio.run(...).")
     return task

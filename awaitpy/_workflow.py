@@ -13,7 +13,7 @@ from awaitpy import _annotations as hints
 from awaitpy import _payload as payloads
 from awaitpy import errors
 from awaitpy._annotations import MISSING, Unresolved
-from awaitpy._arguments import is_unicode, whole
+from awaitpy._arguments import is_unicode, kind, whole
 from awaitpy._arguments import name as named
 from awaitpy._wire import End, Payload
 from awaitpy.errors import JournalError, PendingHook
@@ -143,13 +143,18 @@ def described(function: Any) -> Described:
 
 
 def _described_anew(function: Any) -> Described:
+    if not callable(function):
+        raise TypeError(
+            f"A workflow is an async function that takes `step` first, not {kind(function)}: hand it over "
+            "uncalled, and its arguments after it, as in run(flow, 1)."
+        )
     inner = hints.underlying(function)
     name, version, migrations = getattr(inner, _DECLARED, (_name(inner), 1, _NO_MIGRATIONS))
-    signature = inspect.signature(function)
+    signature = hints.signature(function)
     parameters = list(signature.parameters.values())
     step = parameters[0].annotation if parameters else MISSING
     rest = tuple(Parameter(p.name, p.kind, p.annotation) for p in parameters[1:])
-    returns = getattr(inner, "__annotations__", {}).get("return", MISSING)
+    returns = hints.written(inner).get("return", MISSING)
     return Described(name, version, ref(inner), signature, step, rest, returns, migrations)
 
 
@@ -183,7 +188,7 @@ def _encoded(flow: Described, which: int | str, value: Any, codecs: Codecs) -> P
 
 def _refused(flow: Described, which: int | str, path: str, problem: str) -> JournalError:
     shown = which + 1 if isinstance(which, int) else repr(which)
-    mend = "Annotate the parameter with exactly the type that is given."
+    mend = "Annotate the parameter with exactly the type that is given." + payloads.converted(problem)
     return JournalError(f"Argument {shown} of workflow {flow.name!r}", path, problem, mend)
 
 

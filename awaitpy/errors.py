@@ -290,11 +290,14 @@ class UnexpectedError(Value):
             return str(self.cause)
         where = f"Step {self.key!r}" if self.key is not None else "The workflow, outside any step,"
         what = str(self.cause).removesuffix(".")
-        again = "The step was not journaled and runs" if self.key is not None else "The body runs"
-        return (
-            f"{where} raised {type(self.cause).__name__}: {what}. {again} again on the next "
-            "resume; return Err(...) or use catching(...) for failures that belong to the workflow."
+        mend = (
+            "The step was not journaled and runs again on the next resume; return Err(...) or use "
+            "catching(...) for failures that belong to the workflow."
+            if self.key is not None
+            else "The body runs again on the next resume; a failure that belongs to the workflow comes "
+            "from a step, by return Err(...) or catching(...)."
         )
+        return f"{where} raised {type(self.cause).__name__}: {what}. {mend}"
 
 
 # --- the rarer ends: attrs takes its time to make a class, and most programs never need these -----

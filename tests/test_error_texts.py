@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from awaitpy import (
     Cancelled,
     DuplicateStepKey,
+    Err,
     HookAlreadyResolved,
     HookExpired,
     HookRejected,
@@ -22,10 +24,12 @@ from awaitpy import (
     MigrationFailed,
     MigrationGap,
     NotUndone,
+    Ok,
     PayloadMisfit,
     PendingHook,
     PendingTimer,
     Result,
+    Retry,
     RunFinished,
     Runner,
     StateError,
@@ -41,9 +45,15 @@ from awaitpy import (
     VersionMismatch,
     WorkflowDrift,
     WorkflowMismatch,
+    create_hook,
+    first_of,
+    get_pending_hooks,
+    inject_hook,
+    next_wakeup,
     pending_hook,
     resume,
     run,
+    workflow,
 )
 
 if TYPE_CHECKING:
@@ -147,6 +157,9 @@ UNNAMED = (
     "Nothing was journaled for it. Name the type: annotate the function's return (a lambda has none), or "
     "use step.options(returns=...)."
 )
+UNWRITABLE = (
+    " If its class is meant, say how it is written and read: Runner(converter=...), see make_converter."
+)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +195,8 @@ async def test_what_an_annotation_hides_is_told_with_its_place(tp, value, proble
     named = NAMED if tp is not object else UNNAMED
     text = await text_of(lambda: value, returns=tp)
     assert text.startswith(f"Step 'total' gave a value that can't be journaled: {problem} ")
-    assert text.endswith((named, NAMED))
+    assert text.removesuffix(UNWRITABLE).endswith((named, NAMED))
+    assert text.endswith(UNWRITABLE) == problem.endswith("encoded.")
 
 
 def unresolvable() -> Invoice:
@@ -198,8 +212,6 @@ async def test_an_annotation_that_cannot_be_resolved_is_told_with_its_function_a
 
 async def test_the_error_of_a_result_that_its_annotation_does_not_declare_is_told():
     def charge() -> Result[int, Base]:
-        from awaitpy import Err
-
         return Err(Order("1", 1.0))
 
     assert await text_of(charge) == (
@@ -265,6 +277,8 @@ ERRORS: list[tuple[object, list[str]]] = [
     (NotUndone("charge", "it is gone."), ["'charge'", "not undone", "it is gone."]),
     (UndoFailed(HookTimeout("h-1", "w", NOON), (NotUndone("charge", "down"), NotUndone("b", "x"))),
      ["HookTimeout", "'charge'", "down", "'b'", "by hand"]),
+    (UnreadableEntry("the arguments", "Expected `int`, got `str`."), ["recorded arguments",
+     "Expected `int`", "change_argument"]),
     (UnreadableEntry("charge", "Expected `int`, got `str`"), ["'charge'", "Expected `int`",
      "forget(state, 'charge')"]),
 ]  # fmt: skip
@@ -303,3 +317,226 @@ def test_the_text_of_bytes_that_are_no_state_names_cause_and_mend():
 
 
 async def only_step(step: Step[None]) -> None: ...
+
+
+# --- mistakes of a first hour ---------------------------------------------------------------------
+
+
+async def told(body: Any, **settings: Any) -> str:
+    """The text with which a run of this body is interrupted."""
+
+    async def flow(step: Step[Any]) -> Any:
+        return await body(step)
+
+    outcome = await Runner(**settings).run(flow)
+    assert isinstance(outcome.result.unwrap_err(), UnexpectedError)
+    assert outcome.state.status == "interrupted"
+    assert not outcome.state.steps
+    return str(outcome.result.unwrap_err())
+
+
+def one() -> int:
+    return 1
+
+
+@pytest.mark.parametrize("given", [1, [1], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("retry", [None, Retry(delay=0)], ids=["once", "retried"])
+async def test_the_result_of_a_function_in_place_of_the_function_is_told(given, retry):
+    starts: list[Any] = []
+    text = await told(lambda step: step.options(retry=retry)("a", given), on_event=starts.append)
+    assert text == (
+        f"Step 'a' was given {article(given)}, which can't be called. Hand over the function, and "
+        "its arguments after it: step(key, fn, argument), not step(key, fn(argument))."
+    )
+    assert [event.name for event in starts].count("step.started") == 1
+
+
+def article(value: Any) -> str:
+    return {"int": "an int", "list": "a list", "dict": "a dict"}[type(value).__name__]
+
+
+async def test_a_branch_of_a_race_that_is_no_function_is_told():
+    text = await told(lambda step: step.race("first", {"a": 1}))
+    assert "Branch 'a' of step.race('first') is an int, which can't be called." in text
+    assert "{'a': lambda s: s(key, fn)}" in text
+
+
+async def test_a_workflow_that_is_not_async_is_told():
+    def flow(step: Step[Any]) -> int:
+        return 1
+
+    async def endless(step: Step[Any]) -> Any:
+        yield 1
+
+    for body, what in ((flow, "an int"), (endless, "an async_generator")):
+        text = str((await run(body)).result.unwrap_err())
+        assert text == (
+            f"The workflow gave {what}, which can't be awaited. Write it as `async def`, without `yield`."
+        )
+
+
+async def test_a_step_that_was_not_awaited_is_no_result():
+    text = await told(lambda step: later(step("a", one)))
+    assert text == (
+        "The workflow returned a coroutine that nobody has awaited, so what it stands for has not run. "
+        "Write `return await step(...)`."
+    )
+
+
+async def later(value: Any) -> Any:
+    return value
+
+
+@pytest.mark.parametrize("given", [only_step.__name__, 5])
+async def test_what_is_no_workflow_is_told(given):
+    with pytest.raises(TypeError, match=r"A workflow is an async function .*, not .*run\(flow, 1\)"):
+        await run(given)
+    with pytest.raises(TypeError, match="A workflow is an async function"):
+        await resume(given, Runner().start(only_step))
+
+
+@pytest.mark.parametrize(
+    ("made", "mend"),
+    [
+        (lambda outcome: outcome, r"not Outcome: hand over its \.state\.$"),
+        (lambda outcome: outcome.state.to_bytes(), r"not bytes: make one by ResumeState\.from_bytes"),
+    ],
+)
+async def test_what_is_no_state_is_told(made, mend):
+    given = made(await run(only_step))
+    with pytest.raises(TypeError, match=mend):
+        await resume(only_step, given)
+    for verb in (get_pending_hooks, next_wakeup, lambda given: inject_hook(given, "h", 1)):
+        with pytest.raises(TypeError, match=mend):
+            verb(given)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"retry": 3}, r"step.options\(retry=\) is a Retry, such as Retry\(attempts=3\), not 3."),
+        (
+            {"undo": "refund"},
+            r"step.options\(undo=\) is a function that takes what the step gave, not 'refund'",
+        ),
+        ({"since": "2"}, r"step.options\(since=\) is an int, .*, not '2'"),
+        ({"returns": (int, int)}, r"step.options\(returns=\) is a type, such as tuple\[int, str\], not"),
+        (
+            {"returns": "Order"},
+            r"step.options\(returns=\) is a type, such as tuple\[int, str\], not 'Order'",
+        ),
+        ({"timeout": "5"}, "A duration is a timedelta or a number of seconds, not '5'."),
+    ],
+)
+async def test_an_option_of_another_kind_is_told(options, text):
+    found = await told(lambda step: step.options(**options)("a", one))
+    assert re.search(text, found)
+
+
+async def test_a_sleep_of_no_duration_is_told():
+    assert "A duration is a timedelta or a number of seconds, not '1 day'." in await told(
+        lambda step: step.sleep("a", "1 day")
+    )
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [("h-1", "h-2"), (pending_hook("h-1"), "h-2"), ([pending_hook("h-1")],), (Err("h-1"),), (Ok(1),)],
+)
+async def test_what_is_no_wait_is_told_by_first_of(waits):
+    assert "first_of takes pending_hook(...) for each hook, not " in await told(
+        lambda step: step("a", first_of, *waits)
+    )
+
+
+async def test_a_hook_made_in_the_body_of_a_workflow_is_told():
+    async def body(step: Step[Any]) -> Any:
+        return await step("wait", pending_hook, create_hook().hook_id)
+
+    assert await told(body) == (
+        "create_hook() was called in the body of a workflow, where each re-run would make another id. "
+        "Make it by a step: hook = await step('hook', create_hook)."
+    )
+
+
+async def test_an_exception_in_the_body_is_told_with_what_a_body_can_do():
+    async def body(step: Step[Any]) -> Any:
+        raise LookupError("no such order")
+
+    assert await told(body) == (
+        "The workflow, outside any step, raised LookupError: no such order. The body runs again on the "
+        "next resume; a failure that belongs to the workflow comes from a step, by return Err(...) or "
+        "catching(...)."
+    )
+
+
+async def test_recorded_arguments_that_the_code_no_longer_takes_are_told_with_the_ways_out():
+    @workflow(name="shop")
+    async def before(step: Step[PendingHook], total: int) -> None: ...
+
+    @workflow(name="shop")
+    async def after(step: Step[PendingHook], total: int, currency: str) -> None: ...
+
+    text = str((await resume(after, Runner().start(before, 1))).result.unwrap_err())
+    assert text.startswith("The recorded arguments don't fit the workflow as it is now: ")
+    assert text.endswith(
+        "missing 1 required positional argument: 'currency'. Give the parameters their former types, a new "
+        "one a default, or migrate the run by change_argument(state, ...). Nothing new was run."
+    )
+
+
+def test_a_workflow_outside_of_an_event_loop_is_told_where_to_run():
+    with pytest.raises(RuntimeError, match=r"A workflow runs in an asyncio task: use asyncio\.run"):
+        run(only_step).send(None)
+
+
+class Plain:
+    pass
+
+
+async def test_a_class_that_nobody_can_write_is_told_to_need_a_converter():
+    def make() -> Plain:
+        return Plain()
+
+    text = await text_of(make)
+    assert text.endswith(f"at $ a Plain can't be encoded. {NAMED}{UNWRITABLE}")
+
+    async def flow(step: Step[None], plain: Plain) -> None: ...
+
+    with pytest.raises(JournalError) as caught:
+        await run(flow, Plain())
+    assert str(caught.value).endswith(UNWRITABLE)
+
+
+def rows() -> Iterator[int]:
+    yield 1
+
+
+async def rows_slowly() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("fn", [rows, rows_slowly, lambda: (n for n in (1,))])
+async def test_a_generator_is_told_to_be_collected(fn):
+    text = await text_of(fn)
+    assert "generator" in text
+    assert text.endswith("Collect what it yields within the step, and return the list.")
+
+
+class HasName(Protocol):
+    name: str
+
+
+async def test_a_protocol_is_told_to_be_no_class():
+    def make() -> HasName:
+        return Base(1)
+
+    assert "at $ HasName is a protocol, and no class that could be made again." in await text_of(make)
+
+
+async def test_metadata_that_are_not_plain_are_told():
+    text = await told(lambda step: step("wait", pending_hook, "h", metadata={"order": Base(1)}))
+    assert text.startswith(
+        "The metadata of the wait 'wait' gave a value that can't be journaled: at $['order']"
+    )
+    assert text.endswith("Metadata are plain data: give the fields that people need.")

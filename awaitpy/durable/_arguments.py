@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
-from typing import cast
+from typing import Final, cast, get_args
 
 import msgspec
 
 from awaitpy._arguments import is_unicode
+from awaitpy._wire import Status
+
+_STATUSES: Final[tuple[str, ...]] = get_args(Status)
 
 
 def check_store(store: object) -> None:
@@ -29,6 +32,20 @@ def check_settings(lease: float, checkpoint: object, concurrency: int) -> None:
     if concurrency < 1:
         raise ValueError(
             f"concurrency={concurrency!r} lets serve work on no run: give 1 or more, or don't call serve."
+        )
+
+
+def check_tries(tries: object) -> None:
+    """Refuse a number where a policy is asked for."""
+    if tries is not None and not hasattr(tries, "next"):
+        raise TypeError(f"tries={tries!r} is {type(tries).__name__}: give Tries(limit={tries!r}), or none.")
+
+
+def check_workflows(workflows: object) -> None:
+    """Refuse one workflow where several are asked for."""
+    if isinstance(workflows, str) or not isinstance(workflows, Iterable):
+        raise TypeError(
+            f"workflows= is {type(workflows).__name__}: give a list of functions, such as [checkout]."
         )
 
 
@@ -78,9 +95,9 @@ def check_metadata(metadata: object) -> None:
 
 def check_query(workflow: object, status: object, metadata: object) -> None:
     """Refuse what no run can be found by."""
-    for name, text in (("workflow", workflow), ("status", status)):
-        if text is not None:
-            check_text(name, text)
+    if workflow is not None:
+        check_text("workflow", workflow)
+    check_status(status)
     check_metadata(metadata)
 
 
@@ -101,3 +118,11 @@ def check_statuses(statuses: object) -> None:
     """Refuse one status where several are asked for: its letters are none."""
     if isinstance(statuses, str):
         raise TypeError(f"statuses={statuses!r} is a str: give a collection, such as [{statuses!r}].")
+    for status in cast("Iterable[object]", statuses):
+        check_status(status)
+
+
+def check_status(status: object) -> None:
+    """Refuse a status that no run can have."""
+    if status is not None and status not in _STATUSES:
+        raise ValueError(f"status={status!r} is none: a run is {', '.join(map(repr, _STATUSES))}.")

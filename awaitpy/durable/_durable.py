@@ -83,7 +83,7 @@ class Durable:
     - `sleep`: waits so many seconds, for tests.
 
     Raises ValueError for two workflows of one name, and for settings with which nothing could run;
-    TypeError for what is no store.
+    TypeError for what is no store, no list of workflows, or no `Tries`.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class Durable:
         arguments.check_store(store)
         seconds = in_seconds(lease)
         arguments.check_settings(seconds, checkpoint, concurrency)
+        arguments.check_tries(tries)
+        arguments.check_workflows(workflows)
         time = system_time if clock is None else clock
         self._settings = Settings(
             store=store,

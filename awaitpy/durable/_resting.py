@@ -38,15 +38,20 @@ async def rest_of(
         return await claim(settings, run_id)
 
     begin, pause = claiming or again, _FIRST_PAUSE
-    while True:
-        rest = await works.join(run_id, partial(work_on, settings, claiming=begin))
-        if rest is None:
-            await settings.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 2 * pause)
-        elif rest.revision >= after:
-            return rest.outcome
-        # What begins now sees that revision, or another run of this id whose revisions began anew.
-        begin, after = again, 0
+    # The leg that took a delivery up knows what became of it; one that comes later does not. It may be
+    # that of a `serve` which has claimed the run, and has not begun to work on it when this asks.
+    with works.listening(run_id) as heard:
+        while True:
+            rest = await works.join(run_id, partial(work_on, settings, claiming=begin))
+            if rest is None:
+                await settings.sleep(pause)
+                pause = min(_LONGEST_PAUSE, 2 * pause)
+            for each in heard:
+                if each.revision >= after:
+                    return each.outcome
+            # What begins now sees that revision, or another run of this id whose revisions began anew.
+            begin, after = again, 0
+            heard.clear()
 
 
 def _nothing(_: Lease) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Generator
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ class Works:
 
     def __init__(self) -> None:
         self._works: dict[str, Work] = {}
+        self._listeners: dict[str, list[list[Rest]]] = {}
         self.closed = True
 
     def check_open(self) -> None:
@@ -91,6 +93,19 @@ class Works:
         while run_id in self._works:
             await asyncio.wait([self._works[run_id].task])
 
+    @contextmanager
+    def listening(self, run_id: str) -> Generator[list[Rest]]:
+        """Give the list of how the run comes to rest here meanwhile, whoever has it worked on."""
+        heard: list[Rest] = []
+        listeners = self._listeners.setdefault(run_id, [])
+        listeners.append(heard)
+        try:
+            yield heard
+        finally:
+            listeners[:] = [each for each in listeners if each is not heard]
+            if not listeners:
+                self._listeners.pop(run_id, None)
+
     async def join(
         self, run_id: str, begin: Callable[[Work], Coroutine[Any, Any, Rest | None]]
     ) -> Rest | None:
@@ -126,8 +141,12 @@ class Works:
 
     def _end(self, run_id: str, task: asyncio.Task[Rest | None]) -> None:
         del self._works[run_id]
-        if not task.cancelled():
-            task.exception()  # those who wait are told; asking keeps asyncio from reporting it too
+        if task.cancelled() or task.exception() is not None:
+            return  # those who wait are told; asking keeps asyncio from reporting it too
+        rest = task.result()
+        if rest is not None:
+            for heard in self._listeners.get(run_id, ()):
+                heard.append(rest)
 
     async def close(self) -> None:
         """Call everything off, and return when it has ended."""

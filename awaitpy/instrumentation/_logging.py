@@ -40,6 +40,9 @@ def log_events(
     never a value. Each record has `run_id`, `workflow`, `revision`, `event`, `step_key` and
     `error_type` (the last two may be None), for handlers that write more than lines.
     """
+    given: object = logger
+    if isinstance(given, Event):
+        raise TypeError("log_events makes the observer, and is none: Runner(on_event=log_events()).")
     told = logging.getLogger("awaitpy") if logger is None else logger
     chosen = {**_LEVELS, **(levels or {})}
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, cast
 
 from awaitpy._request import Headers, header_pairs
 from awaitpy.errors import HookError
@@ -37,10 +37,25 @@ class SignatureRefused(HookError):
 
 def secret_list(secrets: str | Iterable[str]) -> tuple[str, ...]:
     """One secret or several as a tuple; raises ValueError if there is none or one is empty."""
-    listed = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    given = cast("object", secrets)  # None where a variable of the environment is not set
+    alone = given is None or isinstance(given, (str, bytes))
+    listed: tuple[object, ...] = (given,) if alone else tuple(secrets)
     if not listed or not all(listed):
         raise ValueError("A signing secret is missing or empty: pass secrets='whsec_...'.")
-    return listed
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(
+                f"A signing secret is a str, as the sender shows it, not {type(each).__name__}."
+            )
+    return cast("tuple[str, ...]", listed)
+
+
+def duration(tolerance: timedelta | float) -> timedelta:
+    """A tolerance, which may be given in seconds."""
+    try:
+        return tolerance if isinstance(tolerance, timedelta) else timedelta(seconds=tolerance)
+    except TypeError:
+        raise TypeError(f"tolerance= is a timedelta or seconds, not {tolerance!r:.40}.") from None
 
 
 def read_header(headers: Headers, name: str) -> str:

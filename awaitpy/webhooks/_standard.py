@@ -14,6 +14,7 @@ from awaitpy.webhooks._signature import (
     SignatureRefused,
     check_match,
     check_time,
+    duration,
     hmac_sha256,
     read_header,
     seconds,
@@ -48,14 +49,14 @@ class StandardWebhooks:
 
     Args:
         secrets: one `whsec_...`, or several while they rotate; `sign` uses the first.
-        tolerance: how far the timestamp may be from now, in either direction.
+        tolerance: how far the timestamp may be from now, in either direction: a timedelta or seconds.
 
     Raises:
         ValueError: there is no secret, or one is no base64.
     """
 
     secrets: tuple[bytes, ...] = attrs.field(converter=_keys, repr=False)
-    tolerance: timedelta = TOLERANCE
+    tolerance: timedelta = attrs.field(default=TOLERANCE, converter=duration)
 
     def verify(self, headers: Headers, body: bytes, *, now: datetime | float | None = None) -> str:
         """The webhook id, which every retry repeats: good as `delivery_id`.

@@ -13,6 +13,7 @@ from awaitpy.webhooks._signature import (
     SignatureRefused,
     check_match,
     check_time,
+    duration,
     hmac_sha256,
     read_header,
     seconds,
@@ -40,14 +41,14 @@ class StripeWebhooks:
     Args:
         secrets: one endpoint secret as Stripe shows it, or several while they rotate; `sign` uses
             the first.
-        tolerance: how far the timestamp may be from now, in either direction.
+        tolerance: how far the timestamp may be from now, in either direction: a timedelta or seconds.
 
     Raises:
         ValueError: there is no secret.
     """
 
     secrets: tuple[str, ...] = attrs.field(converter=secret_list, repr=False)
-    tolerance: timedelta = TOLERANCE
+    tolerance: timedelta = attrs.field(default=TOLERANCE, converter=duration)
 
     def verify(self, headers: Headers, body: bytes, *, now: datetime | float | None = None) -> str | None:
         """The `id` of the event in the body, good as `delivery_id`; None if it has none.

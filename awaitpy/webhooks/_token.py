@@ -13,6 +13,7 @@ from awaitpy.webhooks._signature import hmac_sha256
 Key = str | bytes
 
 _LONGEST_TOKEN = 4096
+_STANDARD = str.maketrans("-_", "+/")
 # Keeps these tokens apart from whatever else is signed with the same key.
 _PURPOSE = b"awaitpy hook token 1"
 
@@ -63,7 +64,8 @@ def _claimed_id(token: str) -> str:
     if len(token) > _LONGEST_TOKEN:
         raise HookTokenRefused
     try:
-        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_").decode()
+        padded = encoded.translate(_STANDARD) + "=" * (-len(encoded) % 4)
+        return base64.b64decode(padded, validate=True).decode()
     except (binascii.Error, ValueError):
         raise HookTokenRefused from None
 

@@ -12,9 +12,9 @@ from awaitpy.durable import Durable, UnknownRun
 from awaitpy.stores import MemoryStore
 
 HALF = "caf\udce9"
+"""A Latin-1 name, as `os.fsdecode` gives it: no text that could be written."""
 DEEP = []
 DEEP.append(DEEP)
-"""A Latin-1 name, as `os.fsdecode` gives it: no text that could be written."""
 
 
 @pytest.mark.parametrize("store", ["runs.db", None, MemoryStore])
@@ -97,7 +97,7 @@ async def test_a_page_that_is_none_is_refused(world, page, error, text):
 @pytest.mark.parametrize(
     ("query", "error", "text"),
     [
-        ({"workflow": print}, TypeError, r"workflow=<built-in function print> is .*: it has to be a str"),
+        ({"workflow": lambda step: None}, TypeError, r"workflow=.* is function: it has to be a str"),
         ({"workflow": HALF}, ValueError, "workflow="),
         ({"metadata": "north"}, TypeError, "metadata='north' is str"),
         ({"metadata": {"shop": HALF}}, ValueError, "metadata= has the text"),
@@ -110,8 +110,6 @@ async def test_what_runs_are_asked_for_by_is_looked_at(world, query, error, text
             await durable.list(**query)
         with pytest.raises(error, match=text):
             durable.pending(**query)
-        with pytest.raises(TypeError, match="status=5 is int"):
-            await durable.list(status=5)
 
 
 async def test_one_status_is_not_taken_for_several(world):
@@ -154,3 +152,33 @@ async def test_an_id_that_is_no_text_is_known_to_no_store(world):
                 await asked(HALF)
         with pytest.raises(TypeError, match="run_id=7 is int"):
             await durable.get(7)
+
+
+def test_a_number_of_tries_is_no_policy():
+    with pytest.raises(TypeError, match=r"tries=3 is int: give Tries\(limit=3\)"):
+        Durable(MemoryStore(), workflows=[], tries=3)
+
+
+@pytest.mark.parametrize("workflows", [lambda step: None, "checkout"])
+def test_one_workflow_is_not_taken_for_several(workflows):
+    with pytest.raises(TypeError, match=r"workflows= is (function|str): give a list"):
+        Durable(MemoryStore(), workflows=workflows)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "text"),
+    [
+        ({"workflow": lambda step: None}, TypeError, r"workflow=.* is function: it has to be a str"),
+        ({"status": "done"}, ValueError, "status='done' is none: .*'suspended'"),
+    ],
+)
+async def test_a_question_for_what_no_run_can_be_is_refused(world, terms, error, text):
+    async with world.durable() as durable:
+        with pytest.raises(error, match=text):
+            await durable.list(**terms)
+
+
+async def test_a_purge_of_a_status_that_no_run_can_have_is_refused(world):
+    async with world.durable() as durable:
+        with pytest.raises(ValueError, match="status='done' is none"):
+            await durable.purge(older_than=0, statuses=["done"])

@@ -100,6 +100,35 @@ async def test_a_delivery_that_the_workflow_refuses_leaves_the_hook_pending(worl
         assert (await durable.inject(hook, 1)).unwrap().result == Ok(1)
 
 
+async def test_who_injects_hears_of_a_refusal_also_if_serve_was_quicker_to_claim_the_run(world):
+    async def judging(step) -> int:
+        return await step("wait", pending_hook, "h", int, accept=lambda _: Err("too small"))
+
+    claimed, in_vain = asyncio.Event(), asyncio.Event()
+    verbs = world.store.store
+
+    async def save(*args, **terms):
+        saved = await verbs.save(*args, **terms)
+        if "lease" not in terms:  # the delivery
+            await claimed.wait()
+        return saved
+
+    async def claim(owner, **terms):
+        leases = await verbs.claim(owner, **terms)
+        if "run_id" in terms:
+            in_vain.set()
+        elif leases:
+            claimed.set()
+            await in_vain.wait()
+        return leases
+
+    async with world.serving(workflows=[judging]) as durable:
+        await durable.start(judging, run_id="r")
+        world.store.save, world.store.claim = save, claim
+        told = await world.clock.run(asyncio.ensure_future(durable.inject("h", 1)))
+    assert isinstance(told.unwrap().result.error, HookRejected)
+
+
 @pytest.mark.parametrize("count", [2, 3, 8, 64])
 @pytest.mark.parametrize("same", [True, False], ids=["same", "different"])
 @pytest.mark.parametrize("processes", [1, 3])

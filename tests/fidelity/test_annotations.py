@@ -29,6 +29,7 @@ from awaitpy import (
     catching,
     make_converter,
     pending_hook,
+    rewind,
 )
 
 if TYPE_CHECKING:
@@ -444,6 +445,50 @@ def test_catching_lets_other_exceptions_pass(law, fn):
     assert isinstance(error.cause, ValueError)
 
 
+@attrs.frozen
+class TooMuch:
+    what: str
+
+
+UNREAD = "invalid literal for int() with base 10: 'x'"
+
+
+async def afford(text: str) -> Result[A, TooMuch]:
+    return Ok(A(int(text))) if len(text) < 3 else Err(TooMuch(text))
+
+
+def afford_untyped(text):
+    return Ok(int(text)) if len(text) < 3 else Err("too much")
+
+
+def test_catching_leaves_a_result_as_it_is_and_knows_the_errors_of_both(law):
+    caught = catching(afford, ValueError, into=declined)
+    assert law.step(caught, "5").replays == [A(5), A(5)]
+    for text, error in (("500", TooMuch("500")), ("x", Declined(UNREAD))):
+        failed = law.step(caught, text)
+        assert failed.fresh == Err(error)
+        assert failed.exact()
+
+
+def test_catching_leaves_a_result_without_annotations_as_it_is(law):
+    caught = catching(afford_untyped, ValueError, into=lambda error: "no number")
+    assert law.step(caught, "5").replays == [5, 5]
+    assert law.step(caught, "500").replays == [Err("too much")] * 2
+    assert law.step(caught, "x").replays == [Err("no number")] * 2
+
+
+def test_an_error_of_a_function_under_catching_ends_the_workflow(law):
+    async def flow(step: Step[TooMuch | Declined]) -> A:
+        return await step("afford", catching(afford, ValueError, into=declined), "500")
+
+    assert law.wait(Runner().run(flow)).result == Err(TooMuch("500"))
+
+
+@pytest.mark.parametrize("decorated", [functools.cache(parse), functools.lru_cache(maxsize=1)(parse)])
+def test_a_cached_function_has_its_annotation(law, decorated):
+    assert law.step(decorated, "5").replays == [A(5), A(5)]
+
+
 def test_catching_without_annotations_takes_plain_values_and_refuses_others(law):
     plain = catching(lambda text: int(text), ValueError, into=lambda error: "no number")  # noqa: PLW0108  a lambda on purpose
     assert law.step(plain, "5").exact()
@@ -469,3 +514,90 @@ class Container(Generic[T]):
 
 def test_a_type_variable_alone_tells_nothing(law):
     assert isinstance(law.step(Container[A]().first), JournalError)
+
+
+LATE = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+"""Before an annotation that is evaluated late: since Python 3.14 each one is."""
+
+
+def late(source: str) -> Any:
+    """Give a module of functions whose annotations are evaluated when somebody asks."""
+    module = ModuleType("late")
+    code = compile(LATE + source, "late", "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+    return module
+
+
+ONLY_CHECKED = """
+async def pay(order: Missing) -> int:
+    return 1
+
+async def flow(step: Step[Missing], times: int) -> int:
+    paid = await step("pay", pay, "order")
+    return times * (paid + (await step.attempt("pay again", pay, "order")).unwrap())
+"""
+
+
+async def test_names_that_only_type_checkers_know_are_no_trouble_where_no_value_needs_them():
+    flow = late(ONLY_CHECKED).flow
+    outcome = await Runner().run(flow, 2)
+    assert outcome.result == Ok(4)
+    unfinished = rewind(ResumeState.from_bytes(outcome.state.to_bytes()), "pay again")
+    assert (await Runner().resume(flow, unfinished)).result == Ok(4)
+
+
+@pytest.mark.parametrize("where", ["-> Missing", "-> Result[int, Missing]", "-> list[Missing]"])
+async def test_a_name_that_only_type_checkers_know_is_named_where_a_value_needs_it(where):
+    module = late(f"from awaitpy import Result\nasync def pay() {where}:\n    return 1\n")
+
+    async def flow(step):
+        return await step("pay", module.pay)
+
+    error = (await Runner().run(flow)).result.unwrap_err()
+    assert isinstance(error.cause, JournalError)
+    assert error.key == "pay"
+    assert "name 'Missing' is not defined" in str(error)
+    assert "TYPE_CHECKING" in str(error)
+
+
+async def test_an_argument_whose_type_only_type_checkers_know_is_refused():
+    module = late("async def flow(step, order: Missing) -> None: ...")
+    with pytest.raises(JournalError, match="name 'Missing' is not defined"):
+        await Runner().run(module.flow, 1)
+
+
+FORWARD = """
+import attrs
+
+@attrs.frozen
+class Order:
+    items: list[Item]
+
+    async def first(self) -> Item:
+        return self.items[0]
+
+@attrs.frozen
+class Item:
+    sku: str
+
+def made():
+    @attrs.frozen
+    class Local:
+        item: Item
+
+    async def give() -> Local:
+        return Local(Item("here"))
+
+    return give
+
+async def order() -> Order:
+    return Order([Item("a"), Item("b")])
+"""
+
+
+def test_types_that_come_later_in_the_source_are_found(law):
+    module = late(FORWARD)
+    sys.modules["late"] = module
+    assert law.step(module.order).exact()
+    assert law.step(module.Order([module.Item("a")]).first).exact()
+    assert law.step(module.made()).exact()

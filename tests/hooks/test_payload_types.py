@@ -246,6 +246,41 @@ def test_a_payload_that_does_not_fit_is_refused_with_its_place_at_once_or_on_res
     assert story.state.pending[0].deliveries == 0
 
 
+class Sent(BaseModel):
+    order_id: str = Field(alias="orderId")
+    at: datetime
+    total: Decimal
+
+
+@pytest.mark.parametrize("payload", [None, Sent])
+def test_a_model_of_pydantic_is_a_value_for_a_hook_too(story, payload):
+    """As a route of FastAPI has it, which takes the body by such a model."""
+
+    async def flow(step: Step[PendingHook]) -> None:
+        seen.append(await step("wait", pending_hook, "h", Sent))
+
+    seen: list[Sent] = []
+    sent = Sent(orderId="o-1", at=datetime(2030, 1, 1, tzinfo=UTC), total=Decimal("4.90"))
+    story.begin(flow)
+    story.deliver("h", sent, payload=payload)
+    assert story.go_on() == Ok(None)
+    assert seen == [sent]
+
+
+class Undumpable(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    it: object
+
+
+def test_a_model_that_is_no_plain_data_is_refused(story):
+    async def flow(step: Step[PendingHook]) -> None:
+        await step("wait", pending_hook, "h")
+
+    story.begin(flow)
+    with pytest.raises(InvalidPayload, match="an Undumpable can't be written as plain data"):
+        story.deliver("h", Undumpable(it=object()))
+
+
 class Odd(Exception):
     def __init__(self, details: Any) -> None:
         super().__init__("a secret of the body")

@@ -7,7 +7,7 @@ import logging
 import attrs
 import pytest
 
-from awaitpy import Err, Event, Result, ResumeState, Runner, inject_hook, pending_hook
+from awaitpy import Err, Event, Result, ResumeState, Runner, Step, inject_hook, pending_hook
 from awaitpy.events import Retried
 from awaitpy.instrumentation import log_events
 
@@ -127,3 +127,11 @@ async def test_what_the_logger_does_not_want_is_not_made(caplog):
 async def test_no_key_begins_a_line_of_its_own(log):
     await Runner(on_event=log_events()).run(lambda step: step("a\nrun.completed", lambda: 1))
     assert not any("\n" in record.getMessage() for record in log.records)
+
+
+async def test_a_log_that_was_not_made_is_told_in_the_log(caplog):
+    await Runner(on_event=log_events).run(quiet)
+    assert "Runner(on_event=log_events())" in caplog.text
+
+
+async def quiet(step: Step[None]) -> None: ...

@@ -592,15 +592,15 @@ async def test_a_finished_run_is_given_by_any_version_without_migration(parked, 
 
 
 async def test_a_migration_that_raises_interrupts_the_run_and_changes_nothing(parked, calls, again):
-    migrations = renames(("a", "a2")) | {2: lambda state: 1 // 0}
+    migrations = renames(("a", "a2")) | {2: lambda state: int("two")}
     new = flow_of(calls, "a2", version=3, migrations=migrations)
     outcome = await resume(new, again(parked))
     assert isinstance(outcome.result.error, UnexpectedError)
     assert isinstance(outcome.result.error.cause, MigrationFailed)
-    assert isinstance(outcome.result.error.cause.__cause__, ZeroDivisionError)
+    assert isinstance(outcome.result.error.cause.__cause__, ValueError)
     assert str(outcome.result.error) == (
-        "The migration of 'flow' from version 2 to 3 raised ZeroDivisionError: integer division or modulo "
-        "by zero. Nothing was run, and the state is as it was."
+        "The migration of 'flow' from version 2 to 3 raised ValueError: invalid literal for int() with "
+        "base 10: 'two'. Nothing was run, and the state is as it was."
     )
     assert (outcome.state.status, outcome.state.version) == ("interrupted", 1)
     assert outcome.state.steps == parked.steps

@@ -404,7 +404,7 @@ async def test_that_all_connections_are_in_use_is_told_with_the_mend(place):
     await store.open()
     async with store._link.cursor():
         error = await refused(StoreError, store.load("a"))
-    assert "all 1 connections of the store were in use for 0.1 seconds" in str(error)
+    assert "for 0.1 seconds the store had no connection free" in str(error)
     assert "connections=20" in str(error)
     assert (error.transient, error.waited) == (True, True)
     await store.close()

@@ -148,6 +148,13 @@ async def functions(step: Step[Declined], body: dict[str, Any]) -> None:
     assert_type(await step("loads", json.loads, "{}"), Any)
     assert_type(await step("partial", partial(price, 3)), int)
     assert_type(await step("catching", catching(create_order, ValueError, into=declined), 3), Order)
+    assert_type(
+        await step("late", catching(fulfil, ValueError, into=declined), Order("1"), Payment("p")), str
+    )
+    both = await step.attempt("both", catching(reserve, ValueError, into=declined), "1")
+    assert_type(both, Result[int, SoldOut | Declined])
+    sync = await step.attempt("sync", catching(large, ValueError, into=declined), Payment("paid"))
+    assert_type(sync, Result[None, str | Declined])
 
 
 async def lambdas(step: Step[Declined], body: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from awaitpy import (
     Result,
     ResumeState,
     Step,
+    catching,
     check,
     create_hook,
     pending_hook,
@@ -65,6 +66,7 @@ async def errors_that_step_does_not_declare(step: Step[Declined], body: dict[str
     await step("c", stock, "book")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step("d", either, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step("e", sold_out)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await step("caught", catching(reserve, ValueError, into=Declined), "book")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step("f", lambda: reserve("book"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step("g", lambda: stock("book"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await step("h", lambda: Err(SoldOut("book")))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -25,6 +25,7 @@ from awaitpy import (
 from awaitpy._http import TABLE, HookAnswer, answer
 from awaitpy._request import MalformedBody
 from awaitpy.errors import (
+    Cancelled,
     HookAlreadyResolved,
     HookError,
     HookExpired,
@@ -34,8 +35,12 @@ from awaitpy.errors import (
     MethodNotAllowed,
     PayloadMisfit,
     PendingHook,
+    PendingTimer,
     RunFinished,
     StateError,
+    StepInterrupted,
+    StepTimeout,
+    UndoFailed,
     UnexpectedError,
     UnknownHook,
     VersionMismatch,
@@ -55,7 +60,12 @@ class TooMany(HookError):
 
 
 ERRORS = [
+    (StepTimeout("k", 1.0), 200, "failed"),
+    (StepInterrupted("k", 1), 200, "failed"),
+    (Cancelled(SECRET), 200, "failed"),
+    (UndoFailed(SECRET, ()), 200, "failed"),
     (PendingHook("h", "hook:h"), 202, "suspended"),
+    (PendingTimer("k", NOON), 202, "suspended"),
     (InvalidPayload("h", "$.status", "expected str"), 400, "invalid-payload"),
     (PayloadMisfit("h", "hook:h", "$.status", "expected str"), 400, "invalid-payload"),
     (MalformedBody("JSON", "it is empty"), 400, "invalid-payload"),
@@ -127,6 +137,8 @@ async def two_hooks(step) -> str:
         await step("decline", decline)
     if decision == "crash":
         await step("crash", lambda: 1 / 0)
+    if decision == "later":
+        await step.sleep("a-day", 24 * 3600)
     second = await step("second", create_hook)
     return await step(second.step_key, pending_hook, second.hook_id, str)
 
@@ -145,6 +157,7 @@ async def after(*values):
         (("go", "on"), 200, "completed"),
         (("decline",), 200, "failed"),
         (("go",), 202, "suspended"),
+        (("later",), 202, "suspended"),
         ((5,), 400, "invalid-payload"),
         (("crash",), 500, "unexpected"),
     ],
@@ -164,3 +177,12 @@ def test_the_user_decides_what_more_the_sender_is_told():
 
 def test_a_duplicate_is_a_success():
     assert HookAnswer.duplicate() == HookAnswer(200, {"status": "duplicate"}, {})
+
+
+@pytest.mark.parametrize("given", [Ok(1), Err(PendingHook("h")), None], ids=repr)
+def test_the_result_around_an_outcome_is_told_to_be_none(given):
+    """It would be answered with 500, whatever it holds."""
+    with pytest.raises(
+        TypeError, match=r"answer\(\) is given an outcome, .*, not (Ok|Err|NoneType): match"
+    ):
+        answer(given)

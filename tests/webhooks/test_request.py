@@ -266,3 +266,22 @@ def test_it_goes_through_a_state_unchanged(sent):
     assert fresh.result == replayed.result == Ok(sent)
     assert type(replayed.result.value.query) is tuple
     assert replayed.result.value.received_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("body", ['{"a": 1}', {"a": 1}, None, 5], ids=repr)
+def test_a_body_that_is_not_bytes_is_told(body):
+    with pytest.raises(
+        TypeError, match=r"body= is the raw bytes of the request, not (str|dict|NoneType|int)"
+    ):
+        HookRequest.of(method="POST", path="/", body=body)
+
+
+@pytest.mark.parametrize("body", [bytearray(b"x"), memoryview(b"x")])
+def test_a_body_may_be_any_bytes(body):
+    assert HookRequest.of(method="POST", path="/", body=body).body == b"x"
+
+
+def test_a_secret_in_place_of_what_verifies_is_told_and_not_shown():
+    with pytest.raises(TypeError, match=r"signed_by= .*StandardWebhooks\(secret\), not str") as caught:
+        HookRequest.of(method="POST", path="/", signed_by="whsec_abc")
+    assert "abc" not in str(caught.value)

@@ -254,3 +254,31 @@ def test_a_verified_body_still_decodes():
     headers = signed(STANDARD)
     STANDARD.verify(headers, BODY, now=NOW)
     assert json.loads(BODY)["status"] == "paid"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "secret", [None, "", [], [None], ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ""]], ids=repr
+)
+def test_a_secret_that_is_missing_is_told_at_once(kind, secret):
+    """As of an environment variable that is not set."""
+    with pytest.raises(ValueError, match="A signing secret is missing or empty"):
+        kind(secret)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_secret_that_is_no_text_is_told(kind):
+    with pytest.raises(TypeError, match="A signing secret is a str, as the sender shows it, not bytes"):
+        kind(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    with pytest.raises(TypeError, match="not int"):
+        kind([5])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tolerance_may_be_given_in_seconds(kind):
+    webhooks = kind(SECRET, tolerance=60)
+    headers = signed(webhooks)
+    webhooks.verify(headers, BODY, now=NOW + timedelta(seconds=59))
+    assert refusal(webhooks, headers, now=NOW + timedelta(seconds=61)).reason == "too-old"
+    with pytest.raises(TypeError, match="tolerance= is a timedelta or seconds, not '5 minutes'"):
+        kind(SECRET, tolerance="5 minutes")

@@ -148,8 +148,9 @@ class Link:
             cause.waited = True
             return cause
         return StoreError(
-            f"PostgreSQL could not do it: all {self._connections} connections of the store were in use for "
-            f"{self._patience:g} seconds. Give it more: PostgresStore(..., connections=20).",
+            f"PostgreSQL could not do it: for {self._patience:g} seconds the store had no connection free. "
+            f"Its {self._connections} are in use, or were lost and are being made again: if this happens "
+            "while the server runs, give it more: PostgresStore(..., connections=20).",
             transient=True,
             waited=True,
         )
