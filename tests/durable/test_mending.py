@@ -261,7 +261,8 @@ async def test_a_run_of_a_workflow_that_is_not_known_here_is_not_mended_here(wor
         before = [await durable.get(run_id) for run_id in ("waits", "broken")]
         world.clock.advance(5)
         async with world.durable(world.reopened(), workflows=[world.plain]) as other:
-            for asked in (other.cancel("waits", "enough"), other.resume("broken")):
+            start = other.start(world.plain, 1, run_id="waits")
+            for asked in (other.cancel("waits", "enough"), other.resume("broken"), start):
                 with pytest.raises(UnknownWorkflow):
                     await asked
         assert [await durable.get(run_id) for run_id in ("waits", "broken")] == before
