@@ -81,7 +81,7 @@ def check_metadata(metadata: object) -> None:
         kind = type(metadata).__name__
         raise TypeError(f"metadata={metadata!r} is {kind}: give a mapping of plain values.")
     try:
-        msgspec.json.encode({**cast("Mapping[str, object]", metadata)})
+        msgspec.json.encode({**cast("Mapping[str, object]", metadata)}, order="deterministic")
     except TypeError as error:
         raise TypeError(f"metadata= is to be plain values, such as JSON has: {error}.") from None
     except UnicodeEncodeError as error:
@@ -89,6 +89,16 @@ def check_metadata(metadata: object) -> None:
             f"metadata= has the text {error.object!r} with half of a surrogate pair, which is no text: "
             "decode what it was made from by its true encoding."
         ) from None
+    except RecursionError:
+        raise ValueError("metadata= is nested too deep, or has itself within: give plain values.") from None
+
+
+def check_query(workflow: object, status: object, metadata: object) -> None:
+    """Refuse what no run can be found by."""
+    if workflow is not None:
+        check_text("workflow", workflow)
+    check_status(status)
+    check_metadata(metadata)
 
 
 def check_page(after: object, kind: type[object], limit: object) -> None:

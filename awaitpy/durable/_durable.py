@@ -23,6 +23,7 @@ from awaitpy._hooks import moment, system_time
 from awaitpy._policy import in_seconds
 from awaitpy._runner import Outcome, Runner
 from awaitpy._state import ResumeState, cancel
+from awaitpy._tasks import finish
 from awaitpy._wire import Status
 from awaitpy.durable import _arguments as arguments
 from awaitpy.durable import _edits as edits
@@ -138,7 +139,16 @@ class Durable:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        closing = asyncio.create_task(self._close())
+        await finish(
+            [closing]
+        )  # also for who is cancelled meanwhile: no thread or connection is left behind
+        closing.result()
+
+    async def _close(self) -> None:
         await self._works.close()
+        for server in tuple(self._servers):
+            await server.ended()
         self._heart.cancel()
         await asyncio.wait([self._heart])
         self._stopped = False
@@ -306,9 +316,7 @@ class Durable:
         The next page is that `after` the last run of this one.
         """
         arguments.check_page(after, RunRecord, limit)
-        arguments.check_status(status)
-        if workflow is not None:
-            arguments.check_type("workflow", workflow)
+        arguments.check_query(workflow, status, metadata)
         query = Query(
             workflow=workflow,
             status=status,
@@ -322,6 +330,7 @@ class Durable:
         self, *, workflow: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> AsyncIterator[RunHook]:
         """Give the hooks that suspended runs wait for, those of the newest run first."""
+        arguments.check_query(workflow, None, metadata)
         query = Query(workflow=workflow, status="suspended", metadata=metadata or {}, limit=_PAGE)
         return looking.pending(self._settings, query)
 

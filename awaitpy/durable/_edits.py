@@ -75,24 +75,34 @@ async def deliver(
     arguments.check_type("hook_id", delivery.hook_id)
     if delivery.delivery_id is not None:
         arguments.check_type("delivery_id", delivery.delivery_id)
-    hook_id = delivery.hook_id
     spare_id = os.urandom(16).hex()
     while True:
-        run_id = delivery.run_id or await _run_of(settings, hook_id)
-        stored = None if run_id is None else await found(settings, run_id, tail=True)
-        if run_id is None or stored is None:
-            raise UnknownStoredHook(hook_id)
-        check(stored.head.workflow)
-        state, count = parts.join_tail(stored), stored.head.settled + len(stored.lines)
-        if hook_id not in state.hooks:
-            # What answered a closed hook, or cut off the child that has it, is in the whole journal.
-            stored = await loaded(settings, run_id)
-            state, count = parts.join(stored), len(stored.lines)
-        new = _injected(settings, state, delivery, spare_id)
-        if new is state:
-            return run_id, stored.revision
-        if await _moved(settings, stored, new, count):
-            return run_id, stored.revision + 1
+        run_id = delivery.run_id or await _run_of(settings, delivery.hook_id)
+        if run_id is None:
+            raise UnknownStoredHook(delivery.hook_id)
+        async with settings.turns.of(run_id):
+            revision = await _delivered(settings, delivery, run_id, spare_id, check)
+        if revision is not None:
+            return run_id, revision
+
+
+async def _delivered(
+    settings: Settings, delivery: Delivery, run_id: str, spare_id: str, check: Callable[[str], object]
+) -> int | None:
+    """Give the revision of the head that has a delivery; None if the run has changed meanwhile."""
+    stored = await found(settings, run_id, tail=True)
+    if stored is None:
+        raise UnknownStoredHook(delivery.hook_id)
+    check(stored.head.workflow)
+    state, count = parts.join_tail(stored), stored.head.settled + len(stored.lines)
+    if delivery.hook_id not in state.hooks:
+        # What answered a closed hook, or cut off the child that has it, is in the whole journal.
+        stored = await loaded(settings, run_id)
+        state, count = parts.join(stored), len(stored.lines)
+    new = _injected(settings, state, delivery, spare_id)
+    if new is state:
+        return stored.revision
+    return stored.revision + 1 if await _moved(settings, stored, new, count) else None
 
 
 async def _run_of(settings: Settings, hook_id: str) -> str | None:
@@ -128,9 +138,13 @@ async def _saved(settings: Settings, stored: StoredRun, head: Head) -> bool:
 
 
 async def change(settings: Settings, run_id: str, verb: Callable[[ResumeState], ResumeState]) -> int:
-    """Change the state of a run: give the revision of the head that has it. Raises what `verb` raises."""
+    """Change the state of a run: give the revision of the head that has it.
+
+    Raises what `verb` raises, and `UnknownWorkflow` before anything is written.
+    """
     while True:
         stored = await loaded(settings, run_id, tail=True)
+        settings.flows.of(stored.head.workflow)
         state = parts.join_tail(stored)
         new = verb(state)
         if new is state:
@@ -147,9 +161,13 @@ async def delete(settings: Settings, run_id: str) -> bool:
 
 
 async def hasten(settings: Settings, run_id: str) -> int:
-    """Make a run that is interrupted due at once, as if it had never been tried: give the revision."""
+    """Make a run that is interrupted due at once, as if it had never been tried: give the revision.
+
+    Raises `UnknownWorkflow` before anything is written.
+    """
     while True:
         stored = await loaded(settings, run_id, tail=True)
+        settings.flows.of(stored.head.workflow)
         if stored.head.status != "interrupted":
             return stored.revision
         head = msgspec.structs.replace(stored.head, due=settings.now(), tries=0)
@@ -210,8 +228,7 @@ async def fork(
 async def _filled(settings: Settings, made: StoredRun, head: Head, state: ResumeState) -> bool:
     now = settings.now()
     ready = msgspec.structs.replace(head, due=now)
-    # The hooks of the journal stay those of the run that created them.
-    lines = parts.lines(state, hooks=False)
+    lines = parts.lines(state)
     return await settings.ask(
         lambda: settings.store.rewrite(made.run_id, ready, lines, revision=made.revision, now=now)
     )

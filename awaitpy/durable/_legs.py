@@ -107,7 +107,9 @@ async def _legs(settings: Settings, work: Work, claimed: Claimed) -> Rest | None
     """Run legs until one could be saved: one that could not goes on with what came meanwhile."""
     lease, stored = claimed.lease, claimed.stored
     while not work.over:
-        stored = stored or await _load(settings, lease)
+        if stored is None:
+            stored = await _load(settings, lease)
+            continue  # it may have been called off meanwhile
         rest = await _Leg(settings, work, lease, stored).run()
         if rest is not None:
             return rest

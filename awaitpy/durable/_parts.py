@@ -42,10 +42,12 @@ def line(entry: Entry) -> Line:
     return Line(encode(entry), created(entry))
 
 
-def lines(state: ResumeState, *, hooks: bool = True) -> list[Line]:
-    """Give the journal of a state as a store keeps it; without `hooks` it makes none known."""
-    kept = [line(entry) for entry in state.entries.values()]
-    return kept if hooks else [Line(each.data) for each in kept]
+def lines(state: ResumeState) -> list[Line]:
+    """Give the journal of a state as a store keeps it, when its hooks are known.
+
+    Each was made known with its entry: by this run, or by the one that it was forked from, whose it stays.
+    """
+    return [Line(encode(entry)) for entry in state.entries.values()]
 
 
 def bare(state: ResumeState) -> bytes:

@@ -49,15 +49,27 @@ async def rest_of(
             for each in heard:
                 if each.revision >= after:
                     return each.outcome
-            begin = again
+            # What begins now sees that revision, or another run of this id whose revisions began anew.
+            begin, after = again, 0
+            heard.clear()
 
 
-async def serve_one(settings: Settings, works: Works, lease: Lease) -> None:
-    """Work on a run that was claimed. Raises as `rest_of` does."""
+def _nothing(_: Lease) -> None:
+    """Tell nobody."""
+
+
+async def serve_one(
+    settings: Settings, works: Works, lease: Lease, *, begins: Callable[[Lease], object] = _nothing
+) -> None:
+    """Work on a run that was claimed; `begins` is told that the lease is looked after from now on.
+
+    Raises as `rest_of` does.
+    """
     works.lose(lease.run_id)  # what is still under way here was called off, or had its lease taken
     await works.ended(lease.run_id)
 
     async def claimed() -> Claimed:
+        begins(lease)
         return Claimed(lease)
 
     await works.join(lease.run_id, partial(work_on, settings, claiming=claimed))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from awaitpy._tasks import finish
+from awaitpy.durable._errors import DurableClosed
 from awaitpy.durable._heart import keep, log, warn
 from awaitpy.durable._patient import DELAYS
 from awaitpy.durable._resting import serve_one
@@ -26,24 +28,56 @@ class Server:
         self._works = works
         self._concurrency = concurrency
         self._legs: set[asyncio.Task[None]] = set()
+        self._untouched: set[Lease] = set()
         self._stopping = asyncio.Event()
+        self._cancelled = False
+        self._ended = asyncio.Event()
 
     def stop(self) -> None:
         """Let it claim nothing more, and return when what is under way has come to rest."""
         self._stopping.set()
 
+    async def ended(self) -> None:
+        """Return when `run` has."""
+        await self._ended.wait()
+
     async def run(self) -> None:
         """Serve. When it is cancelled, so are the legs under way."""
+        # In a task of its own: of a claim that is cancelled nobody would know what it leased.
+        serving = asyncio.create_task(self._run())
+        try:
+            await asyncio.wait([serving])
+        except asyncio.CancelledError:
+            self.stop()
+            self._cancelled = True
+            self._cancel_legs()
+            await finish([serving])
+            raise
+        serving.result()
+
+    async def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 await self._turn()
+            if self._cancelled:
+                self._cancel_legs()
             if self._legs:
                 await asyncio.wait(self._legs)
+            await self._release()
         finally:
-            for leg in self._legs:
-                leg.cancel()
-            if self._legs:
-                await finish(list(self._legs))
+            self._ended.set()
+
+    def _cancel_legs(self) -> None:
+        for leg in self._legs:
+            leg.cancel()
+
+    async def _release(self) -> None:
+        """End the leases of runs that no leg has begun with: others need not wait until they run out."""
+        try:
+            for lease in self._untouched:
+                await self._settings.ask(partial(self._settings.store.release, lease))
+        except Exception as error:  # noqa: BLE001  a store may raise anything; leases run out by themselves
+            warn("The leases of runs that were not begun could not be ended", error)
 
     async def _turn(self) -> None:
         try:
@@ -61,6 +95,7 @@ class Server:
         now = self._settings.now()
         await keep(self._settings, self._works, now)
         leases = await self._settings.ask(lambda: self._leases(free, now))
+        self._untouched.update(leases)
         for lease in leases:
             leg = asyncio.create_task(self._serve(lease))
             self._legs.add(leg)
@@ -82,7 +117,9 @@ class Server:
 
     async def _serve(self, lease: Lease) -> None:
         try:
-            await serve_one(self._settings, self._works, lease)
+            await serve_one(self._settings, self._works, lease, begins=self._untouched.discard)
+        except DurableClosed:
+            self._stopping.set()  # the lease is ended with this
         except Exception:  # noqa: BLE001  whatever it is, the other runs go on
             log.exception("Run %r could not be worked on", lease.run_id)
 

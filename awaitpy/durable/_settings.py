@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 from awaitpy.durable._patient import patient
+from awaitpy.durable._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ class Settings:
     sleep: Callable[[float], Awaitable[object]]
     longest_wait: float
     """Seconds after which the store is asked even if it has rung no bell."""
+    turns: Turns = attrs.field(factory=Turns)
 
     async def ask(self, verb: Callable[[], Awaitable[T]]) -> T:
         """Give what a verb of the store gives, patiently. Raises `StoreError`."""

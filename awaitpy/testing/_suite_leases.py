@@ -33,6 +33,16 @@ class Leases(Suite):
         assert (await loaded(one, "a")).revision == 1, "a claim is no change of the head"
 
     @test
+    async def test_how_long_a_run_is_due_does_not_depend_on_its_last_lease(
+        self, one: Store, other: Store
+    ) -> None:
+        """The runs of a process that died are not put behind those that came later."""
+        await born(one, "died", until=NOW - 1, due=NOW - 99)
+        await add(one, "later", due=NOW - 50)
+        leases = await other.claim("me", now=NOW, until=NOW + 9, limit=2)
+        assert [lease.run_id for lease in leases] == ["died", "later"]
+
+    @test
     async def test_a_claim_gives_one_run_if_no_limit_is_told(self, one: Store, other: Store) -> None:
         for run_id in "abc":
             await add(one, run_id, due=NOW)
@@ -100,6 +110,36 @@ class Leases(Suite):
             assert (await loaded(one, "run")).lease == lease
 
     @test
+    async def test_nothing_is_written_by_who_loses_the_lease_at_that_moment(
+        self, one: Store, other: Store
+    ) -> None:
+        """The lease is checked in the transaction that writes: what a claim finds is all that there is."""
+        for turn in range(MANY):
+            run_id = f"run-{turn}"
+            old = await born(one, run_id, until=NOW)
+
+            async def take(run_id: str = run_id) -> tuple[bytes, ...]:
+                await claim(other, run_id)
+                return (await loaded(other, run_id)).lines
+
+            late = [one.append(old, lines(text)) for text in "abc"]
+            *_, found = await asyncio.gather(*late, take(), return_exceptions=True)
+            assert (await loaded(one, run_id)).lines == found
+
+    @test
+    async def test_a_rewrite_takes_no_lease_and_no_save_away(self, one: Store, other: Store) -> None:
+        for turn in range(MANY):
+            run_id = f"run-{turn}"
+            await add(one, run_id)
+            rewritten = one.rewrite(run_id, head(), lines("new"), revision=1, now=NOW)
+            saved = other.save(run_id, head(state=b"saved"), revision=1, now=NOW)
+            made = await asyncio.gather(*((rewritten, saved) if turn % 2 else (saved, rewritten)))
+            assert sorted(made) == [False, True]
+            rewritten = one.rewrite(run_id, head(), lines("newer"), revision=2, now=NOW)
+            _, lease = await asyncio.gather(rewritten, claim(other, run_id))
+            assert (await loaded(one, run_id)).lease == lease
+
+    @test
     async def test_claims_share_out_what_is_due(self, one: Store, other: Store) -> None:
         for n in range(MANY):
             await add(one, f"run-{n}", due=NOW - n)
@@ -126,6 +166,10 @@ class Leases(Suite):
         assert (await loaded(other, "lost")).lease == new
         assert (await loaded(other, "free")).lease is None
         assert await one.renew([], until=NOW + 99) == []
+        assert await one.renew([mine], until=NOW + 2) == []
+        kept = (await loaded(other, "mine")).lease
+        assert kept is not None
+        assert kept.until == NOW + 2, "a clock may have been put back"
 
     @test
     async def test_a_renewed_lease_keeps_others_away(self, one: Store, other: Store) -> None:

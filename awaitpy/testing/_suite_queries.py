@@ -170,5 +170,6 @@ async def _turned(store: Store, limit: int, **query: Any) -> list[str]:
     while page := await store.page(Query(after=after, limit=limit, **query)):
         assert len(page) <= limit
         found += [run.run_id for run in page]
+        assert len(set(found)) == len(found), "a page has a run of the page before"
         after = page[-1]
     return found

@@ -13,6 +13,8 @@ from awaitpy.stores import MemoryStore
 
 HALF = "caf\udce9"
 """A Latin-1 name, as `os.fsdecode` gives it: no text that could be written."""
+DEEP = []
+DEEP.append(DEEP)
 
 
 @pytest.mark.parametrize("store", ["runs.db", None, MemoryStore])
@@ -49,6 +51,8 @@ def test_an_unknown_checkpoint_is_refused():
         ({"metadata": {"shop": object()}}, TypeError, "metadata= is to be plain values"),
         ({"metadata": {"shop": HALF}}, ValueError, r"metadata= has the text 'caf\\udce9'"),
         ({"metadata": {HALF: 1}}, ValueError, r"metadata= has the text 'caf\\udce9'"),
+        ({"metadata": {1: "north"}}, TypeError, "metadata= is to be plain values"),
+        ({"metadata": {"shop": DEEP}}, ValueError, "metadata= is nested too deep"),
     ],
 )
 async def test_a_run_that_could_not_be_named_or_found_leaves_no_row(world, verb, terms, error, text):
@@ -88,6 +92,24 @@ async def test_a_page_that_is_none_is_refused(world, page, error, text):
     async with world.durable() as durable:
         with pytest.raises(error, match=text):
             await durable.list(**page)
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "text"),
+    [
+        ({"workflow": lambda step: None}, TypeError, r"workflow=.* is function: it has to be a str"),
+        ({"workflow": HALF}, ValueError, "workflow="),
+        ({"metadata": "north"}, TypeError, "metadata='north' is str"),
+        ({"metadata": {"shop": HALF}}, ValueError, "metadata= has the text"),
+    ],
+)
+async def test_what_runs_are_asked_for_by_is_looked_at(world, query, error, text):
+    """No run has a function for its workflow: an empty page would be no answer."""
+    async with world.durable() as durable:
+        with pytest.raises(error, match=text):
+            await durable.list(**query)
+        with pytest.raises(error, match=text):
+            durable.pending(**query)
 
 
 async def test_one_status_is_not_taken_for_several(world):

@@ -45,6 +45,26 @@ async def test_the_same_delivery_again_is_answered_with_the_same_outcome(world):
     assert world.ran["last 1"] == 1
 
 
+async def test_deliveries_to_one_run_that_come_at_once_are_saved_once_each(world):
+    """Not each as often as another has won."""
+
+    async def wide(step) -> list[int]:
+        async def branch(n):
+            hook = await step.scope(str(n))("hook", create_hook)
+            return await step.scope(str(n))("wait", pending_hook, hook.hook_id, int)
+
+        return await asyncio.gather(*map(branch, range(20)))
+
+    async with world.durable(workflows=[wide]) as durable:
+        state = (await durable.start(wide, run_id="r")).state
+        world.store.asked.clear()
+        hooks = [each.hook_id for each in state.pending]
+        told = await asyncio.gather(*(durable.deliver(hook, n) for n, hook in enumerate(hooks)))
+        assert told == [Ok("r")] * 20
+        assert world.store.asked.count("save") == 20
+        assert (await durable.resume("r")).result == Ok(list(range(20)))
+
+
 async def test_refusals_are_values_and_change_nothing(world):
     async def strict(step) -> int:
         hook = await step("hook", create_hook)

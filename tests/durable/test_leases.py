@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from awaitpy import Ok
+from awaitpy import Ok, create_hook, pending_hook
 from awaitpy.durable import StoreError, UnknownRun
 from awaitpy.durable._resting import serve_one
 
@@ -202,6 +202,40 @@ async def test_a_run_that_is_deleted_under_work_may_be_started_anew_at_once(worl
     assert world.ran == {"a": 2, "b begins": 2, "b": 1, "c": 1}
 
 
+async def test_who_waits_for_a_run_that_is_deleted_and_made_anew_hears_of_the_new_one(world):
+    """Its revisions begin anew, so that of the delivery may never come."""
+    async with world.durable() as durable, world.durable(world.reopened()) as other:
+        hook = (await durable.start(world.pay, 1, run_id="r")).result.error.hook_id
+        now = world.clock.now
+        await world.disk.claim("elsewhere", now=now, until=now + 60, run_id="r")
+        delivery = asyncio.ensure_future(other.inject(hook, "paid"))
+        await until(lambda: world.clock.asleep() == 3)  # both hearts, and who waits for "elsewhere"
+        await durable.delete("r")
+        new = await durable.start(world.pay, 2, run_id="r")
+        assert (await world.clock.run(delivery)).unwrap() == new
+
+
+async def test_a_leg_that_is_called_off_while_its_run_is_loaded_again_runs_no_step(world):
+    async def twice(step) -> None:
+        hook = await step("hook", create_hook)
+        await step("b", world.gated, "b")
+        await step("wait", pending_hook, hook.hook_id, str)
+        await step("c", world.gated, "c")
+
+    world.flows.append(twice)
+    async with world.durable() as durable, world.durable(world.reopened()) as other:
+        task = asyncio.ensure_future(durable.start(twice, run_id="r"))
+        await until(lambda: world.ran["b begins"])
+        (hook,) = (await other.state("r")).hooks
+        await other.deliver(hook, "so that what the leg gives can't be saved")
+        world.store.before = lambda verb, n: task.cancel() if verb == "load" else None
+        world.gates["b"].set()
+        await until(task.done)
+        assert (await other.get("r")).leased_by is None
+    assert task.cancelled()
+    assert world.ran["c begins"] == 0
+
+
 async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
     async with world.durable() as durable:
         task = await begun(world, durable)
@@ -214,8 +248,6 @@ async def test_a_run_that_is_deleted_under_work_ends_quietly(world):
 
 
 async def test_a_delivery_while_another_process_works_is_taken_there(world):
-    from awaitpy import create_hook, pending_hook
-
     async def waits_later(step) -> str:
         hook = await step("hook", create_hook)
         await step("b", world.gated, "b")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from awaitpy import Cancelled, Err, Ok, UnknownStep, create_hook, pending_hook
-from awaitpy.durable import RunExists, StoreError, UnknownRun
+from awaitpy import Cancelled, Err, HookAlreadyResolved, Ok, UnknownStep, create_hook, pending_hook
+from awaitpy.durable import RunExists, StoreError, UnknownRun, UnknownWorkflow
 from awaitpy.stores import MemoryStore
 
 from .conftest import turns, until
@@ -141,6 +141,19 @@ async def test_a_fork_shares_the_hooks_that_were_created_before_it(world):
         assert outcome.result == Ok(["first", "two", "last 1"])
 
 
+async def test_a_fork_that_shares_a_hook_can_be_rewound(world):
+    async with world.durable() as durable:
+        hook = (await durable.start(world.pay, 1, run_id="r")).result.error.hook_id
+        await durable.inject(hook, "one")
+        await durable.fork("r", at="last", new_id="fork")
+        assert (await durable.resume("fork")).result == Ok(["first", "one", "last 1"])
+        await durable.rewind("fork", "wait")
+        await durable.resume("fork")
+        outcome = (await durable.inject(hook, "two", run_id="fork")).unwrap()
+        assert outcome.result == Ok(["first", "two", "last 1"])
+        assert isinstance((await durable.inject(hook, "three")).error, HookAlreadyResolved)
+
+
 async def test_a_fork_that_broke_off_goes_on_when_it_is_asked_for_again(world):
     async with world.durable() as durable:
         await durable.start(world.plain, 1, run_id="r")
@@ -238,6 +251,22 @@ async def test_verbs_on_runs_that_are_not_there_say_so(world):
                 await asked
         assert await durable.get("none") is None
         assert not await durable.delete("none")
+
+
+async def test_a_run_of_a_workflow_that_is_not_known_here_is_not_mended_here(world):
+    """UnknownWorkflow says that nothing was run or written."""
+    async with world.durable() as durable:
+        await durable.start(world.pay, 1, run_id="waits")
+        await durable.start(world.broken, run_id="broken")
+        before = [await durable.get(run_id) for run_id in ("waits", "broken")]
+        world.clock.advance(5)
+        async with world.durable(world.reopened(), workflows=[world.plain]) as other:
+            start = other.start(world.plain, 1, run_id="waits")
+            for asked in (other.cancel("waits", "enough"), other.resume("broken"), start):
+                with pytest.raises(UnknownWorkflow):
+                    await asked
+        assert [await durable.get(run_id) for run_id in ("waits", "broken")] == before
+        assert [each.stored.revision for each in before] == [2, 2]
 
 
 async def test_a_run_is_queued_within_a_transaction_of_the_caller(world, tmp_path):

@@ -52,6 +52,19 @@ async def test_a_run_is_migrated_once_and_goes_on(world):
     assert world.ran == {"a": 1, "gone": 1, "yes": 1}
 
 
+async def test_a_fork_that_shares_a_hook_is_migrated(world):
+    first, third, _ = flows(world)
+    async with world.durable(workflows=[first]) as durable:
+        hook_id = (await durable.start(first, run_id="r")).result.error.hook_id
+        await durable.deliver(hook_id, "yes")
+        await durable.start(first, run_id="r")
+        await durable.fork("r", at="wait", new_id="fork")
+    async with world.durable(world.reopened(), workflows=[third]) as durable:
+        assert (await durable.resume("fork")).state.status == "suspended"
+        assert (await durable.inject(hook_id, "no", run_id="fork")).unwrap().result == Ok("no")
+        assert (await durable.resume("r")).result == Ok("yes")
+
+
 async def test_a_missing_migration_parks_the_run_and_writes_no_journal(world):
     first, third, forgot = flows(world)
     async with world.durable(workflows=[first]) as durable:

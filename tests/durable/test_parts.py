@@ -48,9 +48,10 @@ async def test_a_state_with_hooks_is_joined_as_it_was():
 
     state = (await run(flow)).state
     assert parts.join(stored(state, state.steps.values(), 1)) == state
-    (line,) = parts.lines(state)
+    (created,) = state.entries.values()
+    line = parts.line(created)
     assert line.hook_id == state.pending[0].hook_id
-    assert parts.lines(state, hooks=False) == [parts.Line(line.data)]
+    assert parts.lines(state) == [parts.Line(line.data)]
     assert parts.new_hooks(state) == ()
 
 

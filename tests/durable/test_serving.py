@@ -273,6 +273,65 @@ async def test_cancelling_serve_cancels_its_legs_and_frees_their_runs(world):
         assert (record.status, record.leased_by) == ("running", None)
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_cancelling_serve_in_the_middle_of_a_claim_leaves_no_lease(world, moment):
+    """Nobody would work under it, and everybody would wait until it runs out."""
+    async with world.durable() as durable:
+        await durable.enqueue(world.plain, 1, run_id="r")
+        serving = asyncio.ensure_future(durable.serve())
+        setattr(world.store, moment, lambda verb, n: serving.cancel() if verb == "claim" else None)
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert (await durable.get("r")).leased_by is None
+    assert world.ran == {}
+
+
+async def test_cancelling_serve_while_it_stops_cancels_its_legs(world):
+    async with world.durable() as durable:
+        serving = asyncio.ensure_future(durable.serve())
+        await durable.enqueue(world.slow, run_id="r")
+        await until(lambda: world.ran["b begins"])
+        durable.stop()
+        await turns()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert (await durable.get("r")).leased_by is None
+
+
+async def test_leaving_a_durable_in_the_middle_of_a_claim_leaves_no_lease(world, caplog):
+    left = asyncio.Event()
+    world.store.before = lambda verb, n: left.set() if verb == "claim" else None
+    async with world.durable() as durable:
+        await durable.enqueue(world.plain, 1, run_id="r")
+        serving = asyncio.ensure_future(durable.serve())
+        await left.wait()
+    await serving
+    async with world.durable(world.reopened()) as other:
+        assert (await other.get("r")).leased_by is None
+    assert caplog.records == []
+
+
+async def test_a_lease_that_can_not_be_ended_runs_out(world, caplog):
+    def fail(verb, n):
+        if verb == "claim":
+            serving.cancel()
+        if verb == "release":
+            raise StoreError("the disk is full")
+
+    async with world.durable() as durable:
+        await durable.enqueue(world.plain, 1, run_id="r")
+        serving = asyncio.ensure_future(durable.serve())
+        world.store.before = fail
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        world.store.before = lambda verb, n: None
+    assert "the disk is full" in caplog.text
+    async with world.serving(world.reopened()):
+        await until(lambda: world.clock.tick(10) or world.ran[1])
+        await world.comes_to("r", "completed")
+
+
 async def test_who_waits_for_a_run_still_gets_it_when_serve_is_cancelled(world):
     async with world.durable() as durable:
         serving = asyncio.ensure_future(durable.serve())

@@ -112,6 +112,23 @@ async def test_closing_ends_what_is_under_way_and_tells_who_waits(world):
         assert list((await other.state("r")).steps) == ["a"]
 
 
+async def test_closing_is_finished_also_if_it_is_cancelled(world):
+    """As by a second Ctrl-C: no thread, connection or heart is left behind."""
+    durable = await world.durable().__aenter__()
+    task = asyncio.ensure_future(durable.start(world.slow, run_id="r"))
+    await until(lambda: world.ran["b begins"])
+    closing = asyncio.ensure_future(durable.__aexit__(None, None, None))
+    world.store.before = lambda verb, n: closing.cancel() if verb == "release" else None
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert world.store.asked[-1] == "close"
+    assert durable._heart.done()
+    with pytest.raises(DurableClosed):
+        await world.clock.run(task)
+    async with world.durable(world.reopened()) as other:
+        assert (await other.get("r")).leased_by is None
+
+
 async def test_a_typed_error_is_the_result_and_an_exception_is_unexpected(world):
     async def declines(step) -> int:
         return await step("no", lambda: Err("declined"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import secrets
 import sys
 
 import psycopg
@@ -226,6 +227,25 @@ async def test_a_write_that_can_not_be_kept_takes_no_other_with_it(store):
     assert (await loaded(store, "good")).lines == (b"x", b"y")
 
 
+async def test_an_id_that_is_too_long_takes_no_other_with_it(store):
+    """It may be that of somebody who calls, as the ids of orders are."""
+    long = secrets.token_hex(4000)
+    good = await born(store, "good")
+    answers = await asyncio.gather(
+        store.append(good, lines("x")),
+        store.create(long, head(), metadata={}, now=NOW),
+        store.create("other", head(), metadata={}, now=NOW),
+        store.append(good, [Line(b"y", long)]),
+        return_exceptions=True,
+    )
+    assert (answers[0], answers[2]) == (None, True)
+    for error in (answers[1], answers[3]):
+        assert isinstance(error, StoreError)
+        assert "some hundred characters" in str(error)
+        assert not error.transient
+    assert (await loaded(store, "good")).lines == (b"x",)
+
+
 async def test_a_claim_whose_answer_was_lost_gives_the_same_runs(store, monkeypatch):
     for run_id in "abc":
         await add(store, run_id, due=1.0)
@@ -387,6 +407,16 @@ async def test_that_all_connections_are_in_use_is_told_with_the_mend(place):
     assert "for 0.1 seconds the store had no connection free" in str(error)
     assert "connections=20" in str(error)
     assert (error.transient, error.waited) == (True, True)
+    await store.close()
+
+
+async def test_the_only_connection_is_not_taken_to_listen(place):
+    """Nobody could work, and nothing would be told but that all connections are in use."""
+    store = place.store(connections=1, patience=0.1)
+    await store.open()
+    with pytest.raises(StoreError, match="connections=2"):
+        store.changed(60)
+    assert await store.load("a") is None
     await store.close()
 
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from awaitpy.durable import Query, StoreError
 from awaitpy.stores import RedisStore
+from awaitpy.stores._redis._cancelling import heard
 from awaitpy.testing import StoreSuite
 from awaitpy.testing._suite import NOW, add, born, claim, head, ids, lines, loaded, refused
 
@@ -52,6 +53,47 @@ async def test_the_client_of_the_application_is_used_and_stays_open(place, decod
     assert (await loaded(again, "a")).lines == (b"x",)
     assert (await loaded(again, "a")).head.state == b"\xff\x00"
     await client.aclose()
+
+
+async def test_a_cancellation_is_heard_at_whatever_moment_it_comes(place):
+    """Before Python 3.12 the driver swallows one that comes as it has sent something."""
+
+    async def ask():
+        await store.find("hook")
+        assert asyncio.current_task().cancelling() == 0, "it was swallowed"
+
+    for turns in range(40):
+        store = place.store()
+        await store.open()
+        asking = asyncio.ensure_future(ask())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        (told,) = await asyncio.gather(asking, return_exceptions=True)
+        assert told is None or isinstance(told, asyncio.CancelledError)
+        await store.close()
+
+
+@pytest.mark.parametrize("deaf", [0, 1, 2])
+async def test_a_call_is_cancelled_as_often_as_it_needs(deaf):
+    begun, struck = asyncio.Event(), []
+
+    async def call():
+        begun.set()
+        while len(struck) < deaf:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                struck.append(error)
+        if not deaf:
+            await asyncio.Event().wait()
+
+    calling = asyncio.ensure_future(heard(call()))
+    await begun.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert len(struck) == deaf
 
 
 async def test_a_client_that_tries_again_by_itself_writes_once(place, monkeypatch):

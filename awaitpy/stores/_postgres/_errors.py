@@ -15,7 +15,9 @@ PASSING = (
     errors.ReadOnlySqlTransaction,
     errors.UniqueViolation,
 )
-LASTING = (errors.DiskFull, PoolClosed)
+TOO_LONG = errors.ProgramLimitExceeded
+"""More than an index admits, which is for that write to be told, and not for those beside it."""
+LASTING = (errors.DiskFull, PoolClosed, TOO_LONG)
 WAITED = (PoolTimeout, errors.LockNotAvailable)
 
 
@@ -36,16 +38,21 @@ def is_worth_another_try(error: Error) -> bool:
 def store_error(error: Error) -> StoreError:
     """The error of the protocol that stands for one of the driver."""
     said = str(error).strip().partition("\n")[0]
-    mend = (
-        " Await `store.open()` first: it makes the tables."
-        if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName)
-        else ""
-    )
     return StoreError(
-        f"PostgreSQL could not do it: {type(error).__name__}: {said.removesuffix('.')}.{mend}",
+        f"PostgreSQL could not do it: {type(error).__name__}: {said.removesuffix('.')}.{_mend(error)}",
         transient=is_passing(error),
         waited=isinstance(error, WAITED),
     )
+
+
+def _mend(error: Error) -> str:
+    match error:
+        case errors.UndefinedTable() | errors.InvalidSchemaName():
+            return " Await `store.open()` first: it makes the tables."
+        case TOO_LONG():
+            return " Let ids and names have some hundred characters at most: they are indexed."
+        case _:
+            return ""
 
 
 def copied(error: StoreError) -> StoreError:

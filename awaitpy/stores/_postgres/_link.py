@@ -43,6 +43,14 @@ class Link:
             raise StoreError("The PostgresStore is not open: await `store.open()` before its other verbs.")
         return self._pool
 
+    def check_spare(self) -> None:
+        """Raise StoreError if a connection that is taken for good would be the only one."""
+        if self.pool.max_size == 1:
+            raise StoreError(
+                "The pool of the PostgresStore has one connection, and would need it to listen for work: "
+                "let it have two or more, as by PostgresStore(..., connections=2)."
+            )
+
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Prepare the database, and have a pool. A second call prepares it again."""
 

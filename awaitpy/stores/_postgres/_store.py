@@ -158,8 +158,10 @@ class PostgresStore(GroupedWrites):
         """Return when a run may have become due, or in time; see `Store.changed`.
 
         It hears it by `LISTEN`. Through a pooler that shares sessions, such as PgBouncer in transaction
-        mode, nothing is heard, and it always takes the whole time.
+        mode, nothing is heard, and it always takes the whole time. Raises StoreError where the pool has
+        one connection: nobody could work beside it.
         """
+        self._link.check_spare()
         self._listener.start()
         return self._bell.wait(timeout)
 

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from awaitpy.durable._store import StoreError
 from awaitpy.stores._redis import _scripts
 from awaitpy.stores._redis._calls import Argument
+from awaitpy.stores._redis._cancelling import heard
 from awaitpy.stores._redis._scripts import Script
 
 T = TypeVar("T")
@@ -138,12 +139,12 @@ class Link:
                 # The application's client may decode; a state is bytes.
                 words = (script.sha, 1, self.prefix, *arguments)
                 pipeline.execute_command("EVALSHA", *words, NEVER_DECODE=True)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            replies: list[Any] = await heard(pipeline.execute(raise_on_error=False))
             return replies
 
     async def _load_scripts(self) -> None:
         for script in _scripts.ALL:
-            await self.client.script_load(script.text)
+            await heard(self.client.script_load(script.text))
 
 
 def is_passing(error: exceptions.RedisError) -> bool:

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from awaitpy.stores._bell import Bell
 from awaitpy.stores._listener import Listener
+from awaitpy.stores._redis._cancelling import heard
 from awaitpy.stores._redis._link import Link
 
 PATIENCE = 60.0
@@ -26,9 +27,9 @@ class RedisListener(Listener):
 
     async def _hear(self) -> None:
         """Ring until the connection is lost."""
-        async with self._link.client.pubsub() as heard:
-            await heard.subscribe(f"{self._link.prefix}changed")
+        async with self._link.client.pubsub() as channel:
+            await heard(channel.subscribe(f"{self._link.prefix}changed"))
             while True:
                 # The first message says that it listens: what was made due before is not told again.
-                if await heard.get_message(timeout=PATIENCE) is not None:
+                if await heard(channel.get_message(timeout=PATIENCE)) is not None:
                     self._bell.ring()
