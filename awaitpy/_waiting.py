@@ -92,10 +92,8 @@ def _arm(
     try:
         hook = _waits.arm(before, option, key, now, race)
     except payloads.Misfit as misfit:
-        what, mend = (
-            f"The metadata of the wait {key!r}",
-            "Metadata are plain data: give the fields that people need.",
-        )
+        what = f"The metadata of the wait {key!r}"
+        mend = "Metadata are plain data: give the fields that people need."
         raise errors.JournalError(what, misfit.path, misfit.problem, mend) from None
     if hook is not before:
         # The order of the hooks is the order in which the run came to wait for them.

@@ -140,9 +140,7 @@ class Durable:
     ) -> None:
         self.stop()
         closing = asyncio.create_task(self._close())
-        await finish(
-            [closing]
-        )  # also for who is cancelled meanwhile: no thread or connection is left behind
+        await finish([closing])  # though cancelled meanwhile: no thread or connection is left behind
         closing.result()
 
     async def _close(self) -> None:
