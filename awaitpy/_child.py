@@ -75,9 +75,9 @@ class Children:
 
     async def run_new(self, session: Session, call: Call) -> Any:
         """Begin a child or go on with it; journal its value or its error when it has ended."""
+        if session.journal.cuts or session.journal.held:
+            await session.flush(call.key)
         try:
-            if session.journal.cuts:
-                await session.flush()
             state = session.journal.children.get(call.key) or await _begun(session, call)
             why = await _ended(session, call.key, await _watched(session, call, state))
         except asyncio.CancelledError:
@@ -231,11 +231,12 @@ def _refused(flow: Described, state: ResumeState) -> WorkflowMismatch | VersionM
 
 def _settings(session: Session, key: str) -> Settings:
     """Give the settings of a child: those of its parent, as they are seen from within."""
-    settings = session.settings
+    settings, journal = session.settings, session.journal
     prefix = f"{key}/"
+    checkpoint = journal.held.append if journal.holds_back(key) else settings.checkpoint
     return msgspec.structs.replace(
         settings,
-        checkpoint=None if settings.checkpoint is None else _within(settings.checkpoint, key),
+        checkpoint=None if checkpoint is None else _within(checkpoint, key),
         retired=frozenset(k[len(prefix) :] for k in settings.retired if k.startswith(prefix)),
         blind=None if settings.blind is None else set(),
     )

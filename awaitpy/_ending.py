@@ -31,7 +31,7 @@ async def completed(session: Session, value: Any) -> Exit:
             "The workflow returned a coroutine that nobody has awaited, so what it stands for has not run. "
             "Write `return await step(...)`."
         )
-    if session.journal.cuts:
+    if session.journal.cuts or session.journal.held:
         await session.flush()
     session.root_leaves = True  # a branch that goes on need not unwind it
     session.close(_COMPLETED)

@@ -51,7 +51,7 @@ _TOLD: Final[dict[int, EventName]] = {
 class Journal(Tables):
     """Adds entries, does to the hooks what they say, tells the observer, and awaits the checkpoint."""
 
-    __slots__ = ("_line", "_settings", "cuts", "given", "observed", "replay", "watch")
+    __slots__ = ("_cleaning", "_line", "_settings", "cuts", "given", "held", "observed", "replay", "watch")
 
     def __init__(self, settings: Settings, state: ResumeState, *, undoing: bool = False) -> None:
         super().__init__(state)
@@ -60,6 +60,8 @@ class Journal(Tables):
         self.watch = None if settings.on_event is None else Watch(settings.on_event, state)
         self.observed = self.watch is not None
         self.cuts: list[Entry] = []
+        self._cleaning: frozenset[str] = frozenset()
+        self.held: list[Entry] = []  # not given to `checkpoint`, as it may be the caller who cancels
         self._line: Journal | None = None  # that of the parent, with whose entries ours stand in line
         self.given: asyncio.Future[None] | None = None
 
@@ -91,6 +93,24 @@ class Journal(Tables):
         checkpoint = self._settings.checkpoint
         return None if checkpoint is None else self._give(entry, checkpoint)
 
+    def hold_back(self, key: str) -> None:
+        """Give what this step comes to away only with `give_held`, or never."""
+        if self._settings.checkpoint is not None:
+            self._cleaning |= {key}
+
+    def holds_back(self, key: str) -> bool:
+        """Whether what this step comes to is held back."""
+        return key in self._cleaning
+
+    async def give_held(self) -> None:
+        """Give away what was held back, as if it had come only now."""
+        self._cleaning = frozenset()
+        while self.held:
+            entry = self.held.pop(0)
+            if (kept := self.replay.entries.pop(entry.key, None)) is not None:
+                self.replay.entries[entry.key] = kept
+            await self.pass_on(entry)
+
     def _tell_entry(self, entry: Entry, given: Any) -> None:
         if entry.kind in {ERROR, POLICY}:
             self.tell("step.failed", entry.key, given.error)
@@ -105,6 +125,9 @@ class Journal(Tables):
         A plain function has done so when this returns; for one that is awaited a future is given, which
         a cancellation of the run does not reach.
         """
+        if self._cleaning and self.holds_back(entry.key):
+            self.held.append(entry)
+            return None
         line = self._line or self
         before = line.given
         if before is not None and before.__class__ is not Steadfast and not before.done():

@@ -42,7 +42,7 @@ class Call(msgspec.Struct):
 
 async def run_new(session: Session, call: Call) -> Any:
     """Run a new step, under its policy, and journal what it gave, unless that is a wait."""
-    if session.journal.cuts:
+    if session.journal.cuts or session.journal.held:
         await session.flush(call.key)
     held = session.waiting.pop(call.key, None)
     session.fresh = not (session.waiting or session.replay.due)

@@ -145,6 +145,8 @@ class Contest:
         replay.ask(self._key)
         if not (replay.left_in(f"{self._key}/") or self._has_children()):
             await admit(self._key)
+        if self._session.journal.cuts or self._session.journal.held:
+            await self._session.flush(self._key)
         tasks = self._start(self._branches)
         try:
             await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)

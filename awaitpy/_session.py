@@ -161,17 +161,36 @@ class Session(Staying):
             self.done()
 
     async def flush(self, asked: str | None = None) -> None:
-        """Journal the steps that the workflow cut off, now that it has gone on and asked for a step."""
-        if self.caller_cancelled():
+        """Journal the steps that the workflow cut off, now that it has gone on and asked for a step.
+
+        While that may be the cleanup of a run that its caller cancels, it has not gone on: what is asked
+        for then would come in front of the steps that were cut off, which run again.
+        """
+        if asked is not None and self.caller_cancelled():
+            self.journal.hold_back(asked)
             return
         try:
-            while self.journal.cuts:
+            while self.journal.cuts and not self.caller_cancelled():
                 await self.keep(self.journal.cuts.pop(0))
+            if self.journal.held:
+                await self._give_held()
         except asyncio.CancelledError:
             if asked is not None:
                 self.cut(asked)
             raise
-        self.quick = self._unwatched and self.exit is None
+        self.quick = self._unwatched and self.exit is None and not self.journal.cuts
+
+    async def _give_held(self) -> None:
+        key, failure = self.journal.held[0].key, None
+        self.active += 1  # as in `keep`
+        try:
+            await self.journal.give_held()
+        except Exception as cause:  # noqa: BLE001  a store may raise anything
+            failure = cause
+        finally:
+            self.done()
+        if failure is not None:
+            await self.stop(UnexpectedError(key, failure))
 
     def cut_or_failed(self, key: str, error: asyncio.CancelledError) -> UnexpectedError:
         """Note a step that was cut off, and raise; or give the error of one that raised by itself."""
@@ -261,7 +280,7 @@ class Session(Staying):
 
     async def _end(self, why: Exit) -> NoReturn:
         if self.exit is None:
-            if self.journal.cuts:
+            if self.journal.cuts or self.journal.held:
                 await self.flush()
             self.close(why)
         await self.leave()
@@ -334,6 +353,8 @@ class Session(Staying):
         The wait is one of a step here, or of the `child` of this key.
         """
         key = child or pending.step_key
+        if self.journal.held:
+            await self.flush()
         self.parked[key] = pending
         self.stir()
         if child is None:

@@ -217,3 +217,22 @@ async def test_events_of_all_runs_are_told_to_one_observer(world):
     async with world.durable(on_event=events.append) as durable:
         await durable.start(world.plain, 1, run_id="r")
     assert [event.name for event in events if event.run_id == "r"][-1] == "run.completed"
+
+
+async def test_a_run_that_cleaned_up_as_its_process_was_stopped_goes_on_in_the_next(world):
+    async def leased(step):
+        try:
+            return await step("work", world.gated, "b")
+        finally:
+            await step("release", world.do, "release")
+
+    async with world.durable(workflows=[leased]) as durable:
+        start = asyncio.ensure_future(durable.start(leased, run_id="r"))
+        await until(lambda: world.ran["b begins"])
+    with pytest.raises(DurableClosed):
+        await start
+    assert world.ran["release"] == 1
+    world.gates["b"].set()
+    async with world.durable(world.reopened(), workflows=[leased]) as durable:
+        outcome = await world.clock.run(asyncio.ensure_future(durable.resume("r")))
+        assert outcome.result == Ok("b")

@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 
-from awaitpy import Ok, Runner, append_entries, pending_hook, resume, run
+from awaitpy import Err, Ok, Result, Runner, append_entries, inject_hook, pending_hook, resume, run
 
 
 async def turns(n: int = 20) -> None:
@@ -355,3 +355,126 @@ async def test_a_checkpoint_that_fails_after_the_caller_has_cancelled_is_no_ones
     release.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class Tidy:
+    def __init__(self, calls):
+        self.calls = calls
+
+    async def up(self, step):
+        await step("dust", self.calls, "dust")
+
+
+async def leased(step, work, calls):
+    """A workflow that gives back what it has taken, whatever happens."""
+    await step("take", calls, "take")
+    try:
+        return await step("work", work)
+    finally:
+        await step("release", calls, "release")
+        await step.race("first", {"sweep": lambda s: s("s", calls, "sweep")})
+        await step.child("tidy", Tidy(calls).up)
+
+
+def stores(kind):
+    """Give a checkpoint of this kind, and the list of entries that it stores."""
+    stored = []
+
+    async def store(entry):
+        await asyncio.sleep(0)
+        stored.append(entry)
+
+    return (stored.append if kind == "sync" else store), stored
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_what_cleans_up_after_the_callers_cancellation_runs_again_in_its_place(calls, kind, parallel):
+    async def flow(step):
+        if not parallel:
+            return await leased(step, lambda: calls.after(release, "work", "done"), calls)
+        both = leased(step, lambda: calls.after(release, "work", "done"), calls)
+        return (await asyncio.gather(both, step("beside", calls, "beside")))[0]
+
+    release = asyncio.Event()
+    checkpoint, stored = stores(kind)
+    runner = Runner(checkpoint=checkpoint)
+    begun = runner.start(flow)
+    task = asyncio.ensure_future(runner.resume(flow, begun))
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert calls[-3:] == ["release", "sweep", "dust"]
+    assert {e.key for e in stored} == ({"take", "beside"} if parallel else {"take"})
+    release.set()
+    calls.clear()
+    outcome = await runner.resume(flow, append_entries(begun, *stored))
+    assert outcome.result == Ok("done")
+    assert list(calls) == ["work begins", "work ends", "release", "sweep", "dust"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_cleans_up_after_a_timeout_of_the_workflow_is_journaled_behind_what_it_cut(calls, kind):
+    async def flow(step):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await leased(step, lambda: calls.after(asyncio.Event(), "work"), calls)
+        await step("end", calls, "end")
+        return await step("wait", pending_hook, "h")
+
+    checkpoint, stored = stores(kind)
+    runner = Runner(checkpoint=checkpoint)
+    begun = runner.start(flow)
+    outcome = await runner.resume(flow, begun)
+    assert [e.key for e in stored] == [
+        "take",
+        "work",
+        "release",
+        "first/sweep/s",
+        "first",
+        *["tidy"] * 3,
+        "end",
+    ]
+    assert list(outcome.state.steps) == list(dict.fromkeys(e.key for e in stored))
+    tidied = append_entries(begun, *stored).children["tidy"]
+    assert tidied.steps == outcome.state.children["tidy"].steps
+    calls.clear()
+    again = await resume(flow, append_entries(begun, *stored))
+    assert (await resume(flow, inject_hook(again.state, "h", 1))).result == Ok(1)
+    assert calls == []
+
+
+@pytest.mark.parametrize("end", ["value", "error", "wait"])
+async def test_a_run_that_goes_on_after_the_callers_cancellation_has_all_that_it_did_stored(calls, end):
+    ends = {"value": Ok("end"), "error": Err("end"), "wait": pending_hook("h")}
+
+    async def flow(step):
+        with contextlib.suppress(asyncio.CancelledError):
+            await leased(step, lambda: calls.after(asyncio.Event(), "work"), calls)
+        return await step.options(returns=Result[str, str])("end", lambda: ends[end])
+
+    stored = []
+    task = asyncio.ensure_future(Runner(checkpoint=stored.append).run(flow))
+    await turns()
+    task.cancel()
+    outcome = await task
+    assert outcome.state.status == {"value": "completed", "error": "failed", "wait": "suspended"}[end]
+    assert list(dict.fromkeys(e.key for e in stored)) == list(outcome.state.steps)
+    assert list(outcome.state.steps)[:5] == ["take", "release", "first/sweep/s", "first", "tidy"]
+
+
+async def test_a_store_that_fails_while_it_is_given_what_cleaned_up_interrupts_the_run(calls):
+    async def flow(step):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await leased(step, lambda: calls.after(asyncio.Event(), "work"), calls)
+        return await step("end", calls, "end")
+
+    def full(entry):
+        if entry.key == "release":
+            raise OSError("the disk is full")
+
+    error = (await Runner(checkpoint=full).run(flow)).result.unwrap_err()
+    assert (error.key, str(error.cause)) == ("release", "the disk is full")
+    assert "end" not in calls
