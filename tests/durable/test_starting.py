@@ -230,7 +230,7 @@ async def test_a_run_that_cleaned_up_as_its_process_was_stopped_goes_on_in_the_n
         start = asyncio.ensure_future(durable.start(leased, run_id="r"))
         await until(lambda: world.ran["b begins"])
     with pytest.raises(DurableClosed):
-        await start
+        await world.clock.run(start)
     assert world.ran["release"] == 1
     world.gates["b"].set()
     async with world.durable(world.reopened(), workflows=[leased]) as durable:
