@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Turns of the event loop without any step asked for or under way, after which nothing more can come
 # by itself: enough for gathers within gathers to start and to finish.
 QUIET: Final = 16
+# Turns of the event loop that code needs to react to the result of a step in another task.
+REACT: Final = 4
 
 
 class Leave(BaseException):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from awaitpy._leg import QUIET
+from awaitpy._leg import QUIET, REACT
 
 if TYPE_CHECKING:
     from awaitpy._replay import Replay
-
-# Turns of the event loop that code needs to react to the result of a step in another task.
-_REACT: Final = 4
 
 
 class Pacing:
@@ -55,7 +52,7 @@ class Pacing:
         if self.over:
             for key in list(self._held):
                 self._release(key)
-        elif self._calm >= _REACT and turn in self._held:
+        elif self._calm >= REACT and turn in self._held:
             self._release(turn)
         elif self._calm >= QUIET and self._held:
             first = min(self._held, key=self._replay.position)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from awaitpy import _tasks, errors
 from awaitpy._journal import Journal, finished
-from awaitpy._leg import STOPPED, Exit, Leave, Settings, wait_on, wake
+from awaitpy._leg import REACT, STOPPED, Exit, Leave, Settings, wait_on, wake
 from awaitpy._staying import Staying
 from awaitpy._tables import noted
 from awaitpy._tree import waiting
@@ -217,6 +217,21 @@ class Session(Staying):
             await self.pacing.hold(key)
         finally:
             self.holding -= 1
+        if self.exit is not None:
+            await self.leave()
+
+    async def catch_up(self) -> None:
+        """Let tasks that have begun ask for what is journaled of them, and get it, before anything new.
+
+        What the new step gives may cancel them, and they had it by then.
+        """
+        if not (self.replay.due or self.holding):
+            return
+        for _ in range(REACT):
+            if self.replay.due:
+                await asyncio.sleep(0)
+        if self.holding:
+            await self.quiet(until=lambda: not self.holding, idle=False)
         if self.exit is not None:
             await self.leave()
 

@@ -275,7 +275,7 @@ class BoundStep:
     def _is_open(self) -> bool:
         """Whether anything new may begin here."""
         session = self._session
-        known = session.replay.due or session.read_only
+        known = session.replay.due or session.holding or session.read_only
         return session.may_begin and self._branch is None and not known
 
     async def _let_in(self, key: str) -> None:
@@ -293,6 +293,9 @@ class BoundStep:
         if self._branch is not None:
             await self._branch.go_on()
         await session.begin(key)
+        if self._branch is None and key not in session.waiting:
+            await session.catch_up()
+            await session.begin(key)  # the run may be at its end by now
         if session.replay.due or session.read_only:
             await self._check_drift(key)
 

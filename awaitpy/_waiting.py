@@ -51,10 +51,11 @@ async def wait(session: Session, key: str, pending: PendingHook) -> Any:
         hooks = _armed(session, key, pending, now)
     except Exception as cause:  # noqa: BLE001  a clock, metadata and times of users may be anything
         await session.stop(UnexpectedError(key, cause))
-    found = _waits.first_delivery(hooks)
+    found, deadline = _waits.first_delivery(hooks), _waits.expired(hooks, now)
+    if found is not None or deadline is not None:
+        await session.catch_up()
     if found is not None:
         return await _taken(session, key, pending, *found)
-    deadline = _waits.expired(hooks, now)
     if deadline is not None:
         return await _timeout(session, key, hooks[0], deadline)
     first = hooks[0]

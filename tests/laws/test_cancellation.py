@@ -9,7 +9,18 @@ import contextlib
 
 import pytest
 
-from awaitpy import Err, Ok, Result, Runner, append_entries, inject_hook, pending_hook, resume, run
+from awaitpy import (
+    Err,
+    Ok,
+    Result,
+    Runner,
+    append_entries,
+    inject_hook,
+    pending_hook,
+    pending_timer,
+    resume,
+    run,
+)
 
 
 async def turns(n: int = 20) -> None:
@@ -445,9 +456,10 @@ async def test_what_cleans_up_after_a_timeout_of_the_workflow_is_journaled_behin
     assert calls == []
 
 
-@pytest.mark.parametrize("end", ["value", "error", "wait"])
+@pytest.mark.parametrize("end", ["value", "error", "wait", "nap"])
 async def test_a_run_that_goes_on_after_the_callers_cancellation_has_all_that_it_did_stored(calls, end):
-    ends = {"value": Ok("end"), "error": Err("end"), "wait": pending_hook("h")}
+    ends = {"value": Ok("end"), "error": Err("end"), "wait": pending_hook("h"), "nap": pending_timer(9999)}
+    statuses = {"value": "completed", "error": "failed", "wait": "suspended", "nap": "suspended"}
 
     async def flow(step):
         with contextlib.suppress(asyncio.CancelledError):
@@ -455,12 +467,17 @@ async def test_a_run_that_goes_on_after_the_callers_cancellation_has_all_that_it
         return await step.options(returns=Result[str, str])("end", lambda: ends[end])
 
     stored = []
-    task = asyncio.ensure_future(Runner(checkpoint=stored.append).run(flow))
+    runner = Runner(checkpoint=stored.append)
+    begun = runner.start(flow)
+    task = asyncio.ensure_future(runner.resume(flow, begun))
     await turns()
     task.cancel()
     outcome = await task
-    assert outcome.state.status == {"value": "completed", "error": "failed", "wait": "suspended"}[end]
-    assert list(dict.fromkeys(e.key for e in stored)) == list(outcome.state.steps)
+    assert outcome.state.status == statuses[end]
+    assert [note.step_key for note in outcome.state.timers] == (["end"] if end == "nap" else [])
+    assert append_entries(begun, *stored).timers == outcome.state.timers
+    keys = dict.fromkeys(e.key for e in stored if e.kind_name != "note")
+    assert list(keys) == list(outcome.state.steps)
     assert list(outcome.state.steps)[:5] == ["take", "release", "first/sweep/s", "first", "tidy"]
 
 
@@ -478,3 +495,41 @@ async def test_a_store_that_fails_while_it_is_given_what_cleaned_up_interrupts_t
     error = (await Runner(checkpoint=full).run(flow)).result.unwrap_err()
     assert (error.key, str(error.cause)) == ("release", "the disk is full")
     assert "end" not in calls
+
+
+async def test_what_cleans_up_in_a_run_that_nobody_stores_is_in_its_state(calls):
+    async def flow(step):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await leased(step, lambda: calls.after(asyncio.Event(), "work"), calls)
+        return await step("wait", pending_hook, "h")
+
+    state = (await run(flow)).state
+    assert set(state.steps) == {"take", "work", "release", "first/sweep/s", "first", "tidy"}
+    calls.clear()
+    assert (await resume(flow, inject_hook(state, "h", 1))).result == Ok(1)
+    assert calls == []
+
+
+async def test_a_caller_that_cancels_while_the_last_cut_is_stored_is_obeyed(calls):
+    storing, release = asyncio.Event(), asyncio.Event()
+    stored = []
+
+    async def store(entry):
+        storing.set()
+        await release.wait()
+        stored.append(entry.kind_name)
+
+    async def flow(step):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await step("work", calls.after, asyncio.Event(), "work")
+
+    task = asyncio.ensure_future(Runner(checkpoint=store).run(flow))
+    await storing.wait()
+    task.cancel()
+    await turns()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stored == ["cut"]
