@@ -69,6 +69,7 @@ async def pause(session: Session, pending: PendingTimer) -> None:
             await session.quiet(until=lambda: session.exit is not None)
         else:
             await asyncio.sleep(0)  # attempts without a delay let other branches come in between
+        await session.catch_up()
     except asyncio.CancelledError:
         session.cut(pending.step_key)
         raise

@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from awaitpy import Ok, get_pending_hooks, pending_hook, resume, run
+from awaitpy import Ok, Runner, get_pending_hooks, pending_hook, resume, run
+from awaitpy.testing import FakeClock
 
 
 async def slow(value):
@@ -38,23 +39,28 @@ async def test_a_task_that_is_cancelled_behind_an_answer_has_asked_for_its_step_
     assert (await resume(flow, answered(state, h="yes"))).result == Ok(["yes", 2])
 
 
-async def test_a_step_that_waits_for_its_turn_has_it_before_an_answer_can_cancel_it(answered):
+@pytest.mark.parametrize("kind", ["hook", "sleep"])
+async def test_a_step_that_waits_for_its_turn_has_it_before_an_answer_can_cancel_it(answered, kind):
+    clock = FakeClock()
+
     async def flow(step):
         task = asyncio.create_task(step("slow", slow, 1))
         await asyncio.sleep(0)
         await step("first", lambda: 1)
-        await step("wait", pending_hook, "h")
+        await (step("wait", pending_hook, "h") if kind == "hook" else step.sleep("wait", 60))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
             return await step("kept", pending_hook, "kept")
         return await step("dropped", lambda: "dropped")
 
-    state = (await run(flow)).state
+    runner = Runner(clock=clock)
+    state = (await runner.run(flow)).state
     assert list(state.steps) == ["first", "slow"]
-    state = (await resume(flow, answered(state, h=1))).state
+    clock.advance(3600)
+    state = (await runner.resume(flow, answered(state, h=1) if kind == "hook" else state)).state
     assert get_pending_hooks(state) == ["kept"]
-    assert (await resume(flow, answered(state, kept=2))).result == Ok(2)
+    assert (await runner.resume(flow, answered(state, kept=2))).result == Ok(2)
 
 
 async def test_a_new_step_that_waits_for_the_others_does_not_begin_if_they_end_the_run(calls):
